@@ -1,0 +1,28 @@
+//! Point-to-point services.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod fault;
+mod id;
+mod message;
+mod peer;
+mod service;
+
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
+
+pub use fault::Fault;
+pub use id::{AuthState, DataId, ServiceId, Status};
+pub use message::{Header, Json, Message};
+pub use peer::{Peer, PendingCall};
+pub use service::{Call, Entry, Service, ServiceTable};
+#[cfg(feature = "derive")]
+pub use socketproto_derive::{Client, Service};
+
+/// What most programs need.
+pub mod prelude {
+    pub use crate::{Call, DataId, Fault, Json, Peer, Service, ServiceId, Status};
+    #[cfg(feature = "derive")]
+    pub use crate::Client;
+}

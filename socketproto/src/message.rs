@@ -1,0 +1,227 @@
+//! One message: its ids, its status, and its data as JSON text.
+//!
+//! The data stay the text that came over the wire until their consumer asks for a type, so that numbers of any size,
+//! unknown keys and float digits pass through unchanged and nothing is parsed twice.
+
+use std::fmt;
+
+use bytestring::ByteString;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::id::{DataId, ServiceId, Status};
+
+/// The largest message id: 2^53 - 1, which every JSON library can hold (protocol.md section 1).
+pub const MAX_MESSAGE_ID: u64 = (1 << 53) - 1;
+
+/// A JSON value, kept as its text. Cloning shares the bytes.
+///
+/// ```
+/// use socketproto::Json;
+///
+/// let range: Json = Json::encode(&[5, 30])?;
+/// assert_eq!(range.as_str(), "[5,30]");
+/// assert_eq!(range.decode::<(u8, u8)>()?, (5, 30));
+/// assert!(Json::from_text("{oops").is_err());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Eq, Hash, PartialEq)]
+pub struct Json(ByteString);
+
+impl Json {
+    /// `null`.
+    pub const NULL: Self = Self(ByteString::from_static("null"));
+
+    /// Takes a text that is one JSON value.
+    ///
+    /// # Errors
+    /// Where the text is not exactly one JSON value.
+    pub fn from_text(text: impl Into<String>) -> Result<Self, serde_json::Error> {
+        let text = text.into();
+        serde_json::from_str::<&RawValue>(&text)?;
+        Ok(Self(text.into()))
+    }
+
+    /// Writes a value as JSON. A float that is not finite becomes null.
+    ///
+    /// # Errors
+    /// What the value's `Serialize` reports, for example a map whose keys are no strings.
+    pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
+        serde_json::to_string(value).map(|text| Self(text.into()))
+    }
+
+    /// Reads the value as a type.
+    ///
+    /// # Errors
+    /// Where the data do not fit the type; the text names the place.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(&self.0)
+    }
+
+    /// The JSON text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the value is `null`.
+    pub fn is_null(&self) -> bool {
+        self.as_str() == "null"
+    }
+
+    /// Takes a text that is known to be one JSON value.
+    pub(crate) fn from_valid(text: ByteString) -> Self {
+        Self(text)
+    }
+}
+
+impl Default for Json {
+    fn default() -> Self {
+        Self::NULL
+    }
+}
+
+impl fmt::Display for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Shows the size alone: payloads stay out of logs (protocol.md section 8).
+impl fmt::Debug for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Json({} bytes)", self.0.len())
+    }
+}
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serde_json::from_str::<&RawValue>(self.as_str()).map_err(S::Error::custom)?.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer).map_err(D::Error::custom)?;
+        Ok(Self(String::from(Box::<str>::from(raw)).into()))
+    }
+}
+
+/// What stands around the data of a message.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Header {
+    /// The kind of communication.
+    pub service_id: ServiceId,
+    /// Which datum.
+    pub data_id: DataId,
+    /// 0 in requests, the outcome in responses.
+    pub status: Status,
+    /// Pairs a response with its request (protocol.md 7.2); 1 to [`MAX_MESSAGE_ID`].
+    pub message_id: Option<u64>,
+}
+
+/// One message, the unit of the protocol (protocol.md section 1). Cloning shares the data.
+///
+/// ```
+/// use socketproto::{Message, Json};
+///
+/// let message = Message::new(20, 2, Json::encode(&22.5)?);
+/// assert_eq!(message.service_id(), 20.into());
+/// assert_eq!(message.data::<f64>()?, 22.5);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Message {
+    header: Header,
+    data: Json,
+}
+
+impl Message {
+    /// A message of status okay, without a message id.
+    pub fn new(service_id: impl Into<ServiceId>, data_id: impl Into<DataId>, data: Json) -> Self {
+        let header = Header {
+            service_id: service_id.into(),
+            data_id: data_id.into(),
+            status: Status::OKAY,
+            message_id: None,
+        };
+        Self { header, data }
+    }
+
+    /// Puts a message together from its parts.
+    pub fn from_parts(header: Header, data: Json) -> Self {
+        Self { header, data }
+    }
+
+    /// Takes the message apart.
+    pub fn into_parts(self) -> (Header, Json) {
+        (self.header, self.data)
+    }
+
+    /// What stands around the data.
+    pub const fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The kind of communication.
+    pub const fn service_id(&self) -> ServiceId {
+        self.header.service_id
+    }
+
+    /// Which datum.
+    pub const fn data_id(&self) -> DataId {
+        self.header.data_id
+    }
+
+    /// 0 in requests, the outcome in responses.
+    pub const fn status(&self) -> Status {
+        self.header.status
+    }
+
+    /// Pairs a response with its request, where both peers can.
+    pub const fn message_id(&self) -> Option<u64> {
+        self.header.message_id
+    }
+
+    /// The data as JSON text.
+    pub const fn json(&self) -> &Json {
+        &self.data
+    }
+
+    /// The data as a type.
+    ///
+    /// # Errors
+    /// Where the data do not fit the type.
+    pub fn data<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        self.data.decode()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_inside_a_type_keeps_its_text() {
+        #[derive(Deserialize, Serialize)]
+        struct Wrapped {
+            inner: Json,
+        }
+        let text = r#"{"inner":{"big":123456789012345678901234567890,"f":1.10}}"#;
+        let wrapped: Wrapped = serde_json::from_str(text).unwrap();
+        assert_eq!(wrapped.inner.as_str(), r#"{"big":123456789012345678901234567890,"f":1.10}"#);
+        assert_eq!(serde_json::to_string(&wrapped).unwrap(), text);
+    }
+
+    #[test]
+    fn debug_shows_no_payload() {
+        assert_eq!(format!("{:?}", Json::from_text("\"hidden\"").unwrap()), "Json(8 bytes)");
+    }
+
+    #[test]
+    fn a_float_that_is_not_finite_is_written_as_null() {
+        assert!(Json::encode(&f64::NAN).unwrap().is_null());
+        assert!(Json::encode(&f64::INFINITY).unwrap().is_null());
+    }
+}

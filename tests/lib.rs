@@ -1,0 +1,1 @@
+//! Integration tests of socketproto; they live in `it/`, `ui/` and `vectors/`.
