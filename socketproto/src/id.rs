@@ -41,6 +41,8 @@ impl ServiceId {
     pub const HELLO_REQUEST: Self = Self(0xFFFF_0000);
     /// 0xFFFF_0001: answers [`Self::HELLO_REQUEST`].
     pub const HELLO_RESPONSE: Self = Self(0xFFFF_0001);
+    /// 0xFFFF_0008: ends a call; one way (protocol.md 7.6).
+    pub const CANCEL: Self = Self(0xFFFF_0008);
     /// The first id that belongs to the framework; all from here up are reserved.
     pub const FRAMEWORK: Self = Self(0xFFFF_0000);
 
@@ -81,6 +83,7 @@ impl ServiceId {
             Self::EXECUTE_RESPONSE => "execute response",
             Self::HELLO_REQUEST => "hello request",
             Self::HELLO_RESPONSE => "hello response",
+            Self::CANCEL => "cancel",
             _ => return None,
         })
     }

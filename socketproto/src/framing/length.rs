@@ -1,0 +1,173 @@
+//! Length framing.
+//!
+//! | bytes | what |
+//! | --- | --- |
+//! | 4 | n, big-endian; at most the limit in force |
+//! | n | the frame |
+
+use bytes::{Buf, BytesMut};
+use tokio_util::codec::Decoder;
+
+use super::{FramingError, Piece};
+
+/// Takes frames with a length before each off a stream, without a copy.
+///
+/// An unfinished frame waits in the read buffer, which grows as the bytes come. A declared length above the limit is
+/// an error, again at each call: nothing behind it can be found.
+#[derive(Debug)]
+pub struct LengthDecoder {
+    max_frame: usize,
+}
+
+impl LengthDecoder {
+    /// A decoder at the start of a stream.
+    pub fn new(max_frame: usize) -> Self {
+        Self { max_frame }
+    }
+
+    /// Sets the limit, also for a frame that has begun.
+    pub fn set_max_frame(&mut self, max_frame: usize) {
+        self.max_frame = max_frame;
+    }
+}
+
+impl Decoder for LengthDecoder {
+    type Item = Piece;
+    type Error = FramingError;
+
+    fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Piece>, FramingError> {
+        let Some((prefix, body)) = src.split_first_chunk() else {
+            return Ok(None);
+        };
+        // A u32 that does not fit is above any limit.
+        let length = usize::try_from(u32::from_be_bytes(*prefix)).unwrap_or(usize::MAX);
+        if length > self.max_frame {
+            return Err(FramingError::TooLarge { found: length, limit: self.max_frame });
+        }
+        if body.len() < length {
+            return Ok(None);
+        }
+        src.advance(PREFIX);
+        Ok(Some(Piece::Frame(src.split_to(length).freeze())))
+    }
+
+    /// An unfinished frame at the end of the stream is dropped in silence.
+    fn decode_eof(&mut self, src: &mut BytesMut) -> Result<Option<Piece>, FramingError> {
+        self.decode(src)
+    }
+}
+
+/// Appends one frame to `out`; see [`Framer::frame`](super::Framer::frame).
+pub(super) fn frame<E>(
+    out: &mut BytesMut,
+    payload: impl FnOnce(&mut BytesMut) -> Result<(), E>,
+) -> Result<usize, E> {
+    let start = out.len();
+    out.extend_from_slice(&[0; PREFIX]);
+    if let Err(error) = payload(out) {
+        out.truncate(start);
+        return Err(error);
+    }
+    let length = out.len().saturating_sub(start).saturating_sub(PREFIX);
+    if let Some(prefix) = out.get_mut(start..).and_then(<[u8]>::first_chunk_mut) {
+        // What does not fit is refused by every receiver.
+        *prefix = u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
+    }
+    Ok(length)
+}
+
+/// The bytes of a length.
+const PREFIX: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The pieces in `stream`, as text: however it is split in two, and byte by byte. It ends at the first error.
+    fn check(stream: impl AsRef<[u8]>, expected: &str) {
+        let stream = stream.as_ref();
+        for cut in 0..=stream.len() {
+            let (first, second) = stream.split_at(cut);
+            assert_eq!(pieces([first, second]), expected, "split at {cut}");
+        }
+        assert_eq!(pieces(stream.chunks(1)), expected, "byte by byte");
+    }
+
+    fn pieces<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> String {
+        let mut decoder = LengthDecoder::new(LIMIT);
+        let mut src = BytesMut::new();
+        let mut found = Vec::new();
+        for read in reads {
+            src.extend_from_slice(read);
+            while found.last().is_none_or(|last| last != "too-large") {
+                found.push(match decoder.decode(&mut src) {
+                    Ok(None) => break,
+                    Ok(Some(Piece::Frame(frame))) => format!("({})", frame.escape_ascii()),
+                    Ok(Some(piece)) => panic!("{piece:?}"),
+                    Err(_) => "too-large".into(),
+                });
+            }
+        }
+        found.join(" ")
+    }
+
+    const LIMIT: usize = 8;
+
+    #[test]
+    fn frames_follow_each_other() {
+        check("", "");
+        check(b"\0\0\0\x01a", "(a)");
+        check(b"\0\0\0\x01a\0\0\0\x02bc", "(a) (bc)");
+        check(b"\0\0\0\x02a", "");
+        check(b"\0\0\0", "");
+    }
+
+    #[test]
+    fn a_frame_may_be_empty() {
+        check(b"\0\0\0\0\0\0\0\x01a", "() (a)");
+    }
+
+    #[test]
+    fn a_length_above_the_limit_is_refused_before_the_body() {
+        check(b"\0\0\0\x0812345678", "(12345678)");
+        check(b"\0\0\0\x09", "too-large");
+        check(b"\xff\xff\xff\xff", "too-large");
+        check(b"\0\0\0\x01a\x7b\0\0\0", "(a) too-large");
+    }
+
+    #[test]
+    fn a_refused_length_stays_refused() {
+        let mut decoder = LengthDecoder::new(LIMIT);
+        let mut src = BytesMut::from(&b"\0\0\0\x09"[..]);
+        for _ in 0..3 {
+            let error = decoder.decode(&mut src).unwrap_err();
+            assert_eq!(error.to_string(), "a frame of 9 bytes or more exceeds the limit of 8");
+        }
+    }
+
+    #[test]
+    fn the_limit_in_force_is_the_one_set_last() {
+        let mut decoder = LengthDecoder::new(LIMIT);
+        let mut src = BytesMut::from(&b"\0\0\0\x0512345"[..]);
+        decoder.set_max_frame(4);
+        assert!(decoder.decode(&mut src).is_err());
+        decoder.set_max_frame(5);
+        assert_eq!(decoder.decode(&mut src).unwrap(), Some(Piece::Frame("12345".into())));
+    }
+
+    #[test]
+    fn a_frame_is_not_copied() {
+        let mut src = BytesMut::from(&b"\0\0\0\x05123451234"[..]);
+        let body = src[PREFIX..].as_ptr();
+        let Ok(Some(Piece::Frame(frame))) = LengthDecoder::new(LIMIT).decode(&mut src) else { panic!() };
+        assert_eq!(frame.as_ptr(), body);
+    }
+
+    #[test]
+    fn a_declared_length_allocates_nothing() {
+        let mut src = BytesMut::from(&b"\x0f\xff\xff\xff"[..]);
+        let before = src.capacity();
+        assert!(LengthDecoder::new(usize::MAX).decode(&mut src).unwrap().is_none());
+        assert_eq!(src.capacity(), before);
+    }
+}

@@ -1,0 +1,82 @@
+//! The limits of an endpoint, each with its reason (protocol.md section 8).
+
+use std::time::Duration;
+
+/// KiB in bytes.
+const KIB: usize = 1024;
+/// MiB in bytes.
+const MIB: usize = 1024 * KIB;
+
+/// What one endpoint takes from a peer before it says no. The defaults are safe on an open network.
+///
+/// ```
+/// use socketproto::Limits;
+///
+/// let mut limits = Limits::default();
+/// limits.max_frame = 64 * 1024;
+/// assert_eq!(limits.max_in_flight, 256);
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Bytes of one frame, unstuffed: 8 MiB; at most 2^28 - 1, so that the first byte of a length tells the framing
+    /// (protocol.md section 3). A peer that sends more is disconnected.
+    pub max_frame: usize,
+    /// Bytes of one frame of a peer that has yet to authenticate: 4 KiB. More disconnects it.
+    pub untrusted_max_frame: usize,
+    /// Bytes read ahead from a peer that has yet to authenticate: 16 KiB. More disconnects it.
+    pub untrusted_buffered: usize,
+    /// Bytes unsent to a peer that has yet to authenticate: 16 KiB. More disconnects it.
+    pub untrusted_unsent: usize,
+    /// Time from accept to the first byte: 10 s.
+    pub first_byte_timeout: Duration,
+    /// Time from accept, and from the begin of a login, to trust, where a secret is set: 10 s.
+    pub trust_timeout: Duration,
+    /// The same for a peer that may stay without trust, since there are public data: 60 s from its last public request.
+    pub public_idle_timeout: Duration,
+    /// Requests of one peer that run at once: 256. More are parked in order.
+    pub max_in_flight: usize,
+    /// Bytes of parked requests: 16 MiB, each counted with 1 KiB on top. More disconnects the peer.
+    pub max_parked: usize,
+    /// Bytes unsent to one peer: 24 MiB. A reply that does not fit becomes status 2.
+    pub max_unsent: usize,
+    /// Time without progress while bytes wait to be sent: 30 s; then the peer is a slow reader and is disconnected.
+    pub write_timeout: Duration,
+    /// Time a handler may take: 30 s; then its caller gets status 2.
+    pub handler_timeout: Duration,
+    /// Damaged or malformed frames a peer may send at once: 32, refilled by one a second. More disconnects it.
+    pub protocol_errors: u32,
+    /// Connections of one listener: 10,000. More are refused at accept.
+    pub max_connections: usize,
+    /// Connections from one address: 256, loopback exempt. More are refused at accept.
+    pub max_connections_per_address: usize,
+}
+
+impl Limits {
+    /// The most [`Limits::max_frame`] can be: a first byte up to 0x0F says length framing.
+    pub const MAX_MAX_FRAME: usize = (1 << 28) - 1;
+    /// Bytes that each parked request costs beside its data.
+    pub(crate) const PARKED_OVERHEAD: usize = KIB;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_frame: 8 * MIB,
+            untrusted_max_frame: 4 * KIB,
+            untrusted_buffered: 16 * KIB,
+            untrusted_unsent: 16 * KIB,
+            first_byte_timeout: Duration::from_secs(10),
+            trust_timeout: Duration::from_secs(10),
+            public_idle_timeout: Duration::from_secs(60),
+            max_in_flight: 256,
+            max_parked: 16 * MIB,
+            max_unsent: 24 * MIB,
+            write_timeout: Duration::from_secs(30),
+            handler_timeout: Duration::from_secs(30),
+            protocol_errors: 32,
+            max_connections: 10_000,
+            max_connections_per_address: 256,
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Legacy authentication, both roles (protocol.md 5.1), without the secret: that is asked of the authenticator.
+
+use std::time::{Duration, Instant};
+
+use crate::id::AuthState;
+use crate::message::Json;
+use crate::session::event::AuthQuestion;
+use crate::session::requests::Origin;
+
+/// How long a client waits for the whole exchange (the seed library's default).
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Length of a seed in hex digits.
+const SEED_DIGITS: usize = 64;
+
+/// The authentication of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Auth {
+    pub(super) state: AuthState,
+    /// Server: the seed that is open; it serves once.
+    seed: Option<String>,
+    /// Server: the request whose answer is with the authenticator. Frames behind it wait.
+    asking: Option<Origin>,
+    /// Client: when the exchange has failed.
+    deadline: Option<Instant>,
+}
+
+impl Auth {
+    pub(super) fn is_trusted(&self) -> bool {
+        self.state == AuthState::Trusted
+    }
+
+    pub(super) fn is_asking(&self) -> bool {
+        self.asking.is_some()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    // Server
+
+    /// A client asks for a seed: the old one is dead from now on.
+    pub(super) fn seed_requested(&mut self, origin: Origin) -> AuthQuestion {
+        self.seed = None;
+        self.asking = Some(origin);
+        AuthQuestion::Seed
+    }
+
+    /// The seed to send, and to whom.
+    pub(super) fn open_seed(&mut self, seed: String) -> Option<Origin> {
+        let origin = self.asking.take()?;
+        self.seed = Some(seed);
+        if !self.is_trusted() {
+            self.state = AuthState::SeedTransferred;
+        }
+        Some(origin)
+    }
+
+    /// The authenticator could not give what was asked.
+    pub(super) fn abandon(&mut self) -> Option<Origin> {
+        self.asking.take()
+    }
+
+    /// A client sent a key; none where no seed is open. Right or wrong, the key consumes the seed.
+    pub(super) fn key_received(&mut self, data: &Json, origin: Origin) -> Option<AuthQuestion> {
+        let seed = self.seed.take()?;
+        self.asking = Some(origin);
+        Some(AuthQuestion::Verify { seed, key: data.decode().ok() })
+    }
+
+    /// The verdict decides, also where the peer was trusted before.
+    pub(super) fn judge(&mut self, right: bool) -> Option<Origin> {
+        self.state = if right { AuthState::Trusted } else { AuthState::Untrusted };
+        self.asking.take()
+    }
+
+    // Client
+
+    /// Begins the exchange: a seed is asked for.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.state = AuthState::SeedRequested;
+        self.deadline = Some(now + CLIENT_TIMEOUT);
+    }
+
+    /// Takes the server's seed; none where it was not asked for or is no seed.
+    pub(super) fn seed_received(&mut self, data: &Json) -> SeedOutcome {
+        if self.state != AuthState::SeedRequested {
+            return SeedOutcome::NotAsked;
+        }
+        match data.decode::<String>() {
+            Ok(seed) if seed.len() == SEED_DIGITS && seed.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+                self.state = AuthState::SeedTransferred;
+                SeedOutcome::Question(AuthQuestion::Prove { seed })
+            }
+            _ => {
+                self.fail();
+                SeedOutcome::Failed
+            }
+        }
+    }
+
+    /// The key is on its way.
+    pub(super) fn key_sent(&mut self) -> bool {
+        let expected = self.state == AuthState::SeedTransferred;
+        if expected {
+            self.state = AuthState::KeyTransferred;
+        }
+        expected
+    }
+
+    /// Takes the server's verdict; only JSON `true` is true. None where no key was sent.
+    pub(super) fn verdict_received(&mut self, data: &Json) -> Option<bool> {
+        if self.state != AuthState::KeyTransferred {
+            return None;
+        }
+        let right = data.as_str() == "true";
+        self.deadline = None;
+        self.state = if right { AuthState::Trusted } else { AuthState::Untrusted };
+        Some(right)
+    }
+
+    /// Ends the attempt; the connection stays. False where there was none.
+    pub(super) fn fail(&mut self) -> bool {
+        self.state = AuthState::Untrusted;
+        self.deadline.take().is_some()
+    }
+}
+
+/// What became of a seed.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) enum SeedOutcome {
+    NotAsked,
+    Failed,
+    Question(AuthQuestion),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Format;
+
+    const SEED: &str = "00112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF";
+
+    fn origin() -> Origin {
+        Origin { response: 1.into(), data_id: 0.into(), message_id: None, format: Format::Json }
+    }
+
+    fn json(text: &str) -> Json {
+        Json::from_text(text).unwrap()
+    }
+
+    fn client_after(seed: &str) -> (Auth, SeedOutcome) {
+        let mut auth = Auth::default();
+        auth.begin(Instant::now());
+        let outcome = auth.seed_received(&json(seed));
+        (auth, outcome)
+    }
+
+    #[test]
+    fn a_client_answers_only_a_seed_of_64_hex_digits() {
+        let (auth, outcome) = client_after(&format!("\"{SEED}\""));
+        assert_eq!(outcome, SeedOutcome::Question(AuthQuestion::Prove { seed: SEED.into() }));
+        assert_eq!(auth.state, AuthState::SeedTransferred);
+        let long = format!("\"{SEED}0\"");
+        let odd = format!("\"g{}\"", &SEED[1..]);
+        for bad in ["\"\"", "null", "1", "true", "[]", "{}", "\"0011\"", &long, &odd] {
+            let (auth, outcome) = client_after(bad);
+            assert_eq!(outcome, SeedOutcome::Failed, "{bad}");
+            assert_eq!(auth.state, AuthState::Untrusted, "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_json_true_is_true() {
+        for (data, right) in [("true", true), ("false", false), ("1", false), ("\"true\"", false), ("[true]", false)] {
+            let (mut auth, _) = client_after(&format!("\"{SEED}\""));
+            assert!(auth.key_sent());
+            assert_eq!(auth.verdict_received(&json(data)), Some(right), "{data}");
+            assert_eq!(auth.is_trusted(), right);
+        }
+    }
+
+    #[test]
+    fn an_answer_nobody_asked_for_changes_nothing() {
+        let mut auth = Auth::default();
+        assert_eq!(auth.seed_received(&json(&format!("\"{SEED}\""))), SeedOutcome::NotAsked);
+        assert_eq!(auth.verdict_received(&json("true")), None);
+        assert!(!auth.key_sent());
+        assert_eq!(auth.state, AuthState::Untrusted);
+    }
+
+    #[test]
+    fn a_seed_serves_once() {
+        let mut auth = Auth::default();
+        assert_eq!(auth.key_received(&Json::NULL, origin()), None);
+        assert_eq!(auth.seed_requested(origin()), AuthQuestion::Seed);
+        auth.open_seed(SEED.into());
+        assert_eq!(auth.state, AuthState::SeedTransferred);
+        let question = auth.key_received(&json("\"ab\""), origin());
+        assert_eq!(question, Some(AuthQuestion::Verify { seed: SEED.into(), key: Some("ab".into()) }));
+        auth.judge(false);
+        assert_eq!(auth.key_received(&json("\"ab\""), origin()), None);
+    }
+
+    #[test]
+    fn a_trusted_peer_that_asks_again_stays_trusted_until_its_key_is_judged() {
+        let mut auth = Auth { state: AuthState::Trusted, ..Auth::default() };
+        auth.seed_requested(origin());
+        auth.open_seed(SEED.into());
+        assert!(auth.is_trusted());
+        auth.key_received(&json("1"), origin());
+        auth.judge(false);
+        assert_eq!(auth.state, AuthState::Untrusted);
+    }
+}

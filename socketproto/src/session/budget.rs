@@ -1,0 +1,90 @@
+//! Small parts the session is made of: a budget that refills, and the earliest of many deadlines.
+
+use std::time::{Duration, Instant};
+
+/// A budget of events, refilled by one a second.
+#[derive(Debug)]
+pub(super) struct Budget {
+    left: u32,
+    size: u32,
+    refilled: Instant,
+}
+
+impl Budget {
+    pub(super) fn new(size: u32, now: Instant) -> Self {
+        Self { left: size, size, refilled: now }
+    }
+
+    /// Takes one; false where none is left.
+    pub(super) fn take(&mut self, now: Instant) -> bool {
+        let seconds = now.saturating_duration_since(self.refilled).as_secs();
+        let gained = u32::try_from(seconds).unwrap_or(u32::MAX);
+        self.left = self.left.saturating_add(gained).min(self.size);
+        self.refilled += Duration::from_secs(u64::from(gained));
+        match self.left.checked_sub(1) {
+            Some(left) => {
+                self.left = left;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// A lower bound of many deadlines, kept without a timer or a queue entry for each.
+///
+/// It only moves down when deadlines are added. When the time has come the owner looks through what it holds, ends
+/// what is over, and says which deadline is next. Work that ends in time costs nothing here.
+#[derive(Debug, Default)]
+pub(super) struct Earliest(Option<Instant>);
+
+impl Earliest {
+    pub(super) fn add(&mut self, deadline: Instant) {
+        self.0 = Some(self.0.map_or(deadline, |known| known.min(deadline)));
+    }
+
+    pub(super) fn get(&self) -> Option<Instant> {
+        self.0
+    }
+
+    /// Whether it is time to look; the bound is then forgotten, to be added to again.
+    pub(super) fn is_due(&mut self, now: Instant) -> bool {
+        let due = self.0.is_some_and(|deadline| deadline <= now);
+        if due {
+            self.0 = None;
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_refills_by_one_a_second_up_to_its_size() {
+        let start = Instant::now();
+        let mut budget = Budget::new(2, start);
+        assert!(budget.take(start) && budget.take(start) && !budget.take(start));
+        let later = start + Duration::from_millis(1500);
+        assert!(budget.take(later) && !budget.take(later));
+        assert!(budget.take(start + Duration::from_secs(2)));
+        let much_later = start + Duration::from_secs(1000);
+        assert!(budget.take(much_later) && budget.take(much_later) && !budget.take(much_later));
+    }
+
+    #[test]
+    fn the_earliest_deadline_counts() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut earliest = Earliest::default();
+        assert!(!earliest.is_due(at(9)));
+        earliest.add(at(5));
+        earliest.add(at(3));
+        earliest.add(at(8));
+        assert_eq!(earliest.get(), Some(at(3)));
+        assert!(!earliest.is_due(at(2)));
+        assert!(earliest.is_due(at(3)));
+        assert_eq!(earliest.get(), None);
+    }
+}

@@ -1,0 +1,401 @@
+//! Calls of ours: which are outstanding, which wait, and whose answer a response is (protocol.md 7.2 and 8.1).
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rustc_hash::FxHashMap;
+
+use crate::id::{DataId, ServiceId};
+use crate::message::MAX_MESSAGE_ID;
+use crate::session::budget::Earliest;
+use crate::session::event::CallKey;
+
+/// The longest time a timed-out call without an id keeps its place.
+const MAX_TOMBSTONE: Duration = Duration::from_secs(5);
+
+/// A call to be made.
+#[derive(Debug)]
+pub(crate) struct NewCall {
+    pub(crate) call: CallKey,
+    pub(crate) service_id: ServiceId,
+    pub(crate) data_id: DataId,
+    /// One JSON value.
+    pub(crate) data: Bytes,
+    pub(crate) timeout: Duration,
+    /// Made by a handler: it never waits for the window, for its caller may hold it (protocol.md 8.1).
+    pub(crate) nested: bool,
+}
+
+/// A call that waits until it can be written.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) new: NewCall,
+    pub(super) response: ServiceId,
+    pub(super) deadline: Instant,
+}
+
+impl Waiting {
+    fn key(&self) -> Key {
+        (self.response, self.new.data_id)
+    }
+}
+
+/// A call that has been written.
+#[derive(Debug)]
+struct Outstanding {
+    call: CallKey,
+    key: Key,
+    deadline: Instant,
+    timeout: Duration,
+    nested: bool,
+}
+
+/// A place in the order of answers without ids: an outstanding call, or the tombstone of one that timed out, which
+/// takes the answer that may still come.
+#[derive(Debug)]
+enum Place {
+    Call(Outstanding),
+    Tombstone { until: Instant },
+}
+
+type Key = (ServiceId, DataId);
+
+/// The calls of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    last_message_id: u64,
+    by_id: FxHashMap<u64, Outstanding>,
+    in_order: FxHashMap<Key, VecDeque<Place>>,
+    waiting: VecDeque<Waiting>,
+    /// Waiting calls of handlers, which the window does not hold up.
+    nested: VecDeque<Waiting>,
+    /// Outstanding calls that count against the window.
+    counted: usize,
+    earliest: Earliest,
+}
+
+/// Whose answer a response is.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) enum Match {
+    Call(CallKey),
+    /// The call is over.
+    Late,
+    /// No call has ever had this id.
+    NeverIssued,
+    /// No call waits for it: an ordinary message.
+    None,
+}
+
+impl Calls {
+    /// Lets a call wait for its turn.
+    pub(super) fn enqueue(&mut self, new: NewCall, response: ServiceId, now: Instant) {
+        let deadline = now + new.timeout;
+        self.earliest.add(deadline);
+        let queue = if new.nested { &mut self.nested } else { &mut self.waiting };
+        queue.push_back(Waiting { new, response, deadline });
+    }
+
+    /// The next call that can be written now, with its message id where ids are agreed.
+    pub(super) fn next_to_send(&mut self, with_id: bool, window: usize) -> Option<(Waiting, Option<u64>)> {
+        let waiting = match self.take_first(with_id, true) {
+            Some(nested) => nested,
+            None if self.counted < window => self.take_first(with_id, false)?,
+            None => return None,
+        };
+        let message_id = with_id.then(|| {
+            self.last_message_id = self.last_message_id % MAX_MESSAGE_ID + 1;
+            self.last_message_id
+        });
+        Some((waiting, message_id))
+    }
+
+    /// The first call of a queue that no tombstone holds up.
+    fn take_first(&mut self, with_id: bool, nested: bool) -> Option<Waiting> {
+        let queue = if nested { &self.nested } else { &self.waiting };
+        let at = queue.iter().position(|waiting| with_id || !self.has_tombstone(waiting.key()))?;
+        let queue = if nested { &mut self.nested } else { &mut self.waiting };
+        queue.remove(at)
+    }
+
+    /// The call has been written.
+    pub(super) fn sent(&mut self, waiting: &Waiting, message_id: Option<u64>) {
+        let outstanding = Outstanding {
+            call: waiting.new.call,
+            key: waiting.key(),
+            deadline: waiting.deadline,
+            timeout: waiting.new.timeout,
+            nested: waiting.new.nested,
+        };
+        self.counted += usize::from(!outstanding.nested);
+        match message_id {
+            Some(id) => {
+                self.by_id.insert(id, outstanding);
+            }
+            None => self.in_order.entry(outstanding.key).or_default().push_back(Place::Call(outstanding)),
+        }
+    }
+
+    /// Finds the call a response belongs to, and ends it.
+    pub(super) fn complete(&mut self, response: ServiceId, data_id: DataId, message_id: Option<u64>) -> Match {
+        let key = (response, data_id);
+        let Some(id) = message_id else { return self.complete_in_order(key) };
+        match self.by_id.get(&id) {
+            Some(outstanding) if outstanding.key == key => {
+                let call = outstanding.call;
+                self.counted -= usize::from(!outstanding.nested);
+                self.by_id.remove(&id);
+                Match::Call(call)
+            }
+            // The id of another datum's call: nothing the peer was asked.
+            Some(_) => Match::NeverIssued,
+            None if id <= self.last_message_id => Match::Late,
+            None => Match::NeverIssued,
+        }
+    }
+
+    fn complete_in_order(&mut self, key: Key) -> Match {
+        let Some(places) = self.in_order.get_mut(&key) else { return Match::None };
+        let first = places.pop_front();
+        if places.is_empty() {
+            self.in_order.remove(&key);
+        }
+        match first {
+            Some(Place::Call(outstanding)) => {
+                self.counted -= usize::from(!outstanding.nested);
+                Match::Call(outstanding.call)
+            }
+            Some(Place::Tombstone { .. }) => Match::Late,
+            None => Match::None,
+        }
+    }
+
+    /// Forgets a call whose caller has gone; an answer that still comes is late.
+    pub(super) fn cancel(&mut self, call: CallKey, now: Instant) {
+        for queue in [&mut self.waiting, &mut self.nested] {
+            queue.retain(|waiting| waiting.new.call != call);
+        }
+        let found = self.by_id.iter().find(|(_, outstanding)| outstanding.call == call).map(|(id, _)| *id);
+        if let Some(outstanding) = found.and_then(|id| self.by_id.remove(&id)) {
+            self.counted -= usize::from(!outstanding.nested);
+        }
+        self.bury(now, |outstanding| outstanding.call == call);
+    }
+
+    /// The calls whose time is over.
+    pub(super) fn expired(&mut self, now: Instant) -> Vec<CallKey> {
+        if !self.earliest.is_due(now) {
+            return Vec::new();
+        }
+        let mut expired = Vec::new();
+        for queue in [&mut self.waiting, &mut self.nested] {
+            queue.retain(|waiting| keep(waiting.deadline, waiting.new.call, now, &mut expired));
+        }
+        self.by_id.retain(|_, outstanding| {
+            let kept = keep(outstanding.deadline, outstanding.call, now, &mut expired);
+            self.counted -= usize::from(!kept && !outstanding.nested);
+            kept
+        });
+        expired.extend(self.bury(now, |outstanding| outstanding.deadline <= now));
+        for places in self.in_order.values_mut() {
+            places.retain(|place| !matches!(place, Place::Tombstone { until } if *until <= now));
+        }
+        self.in_order.retain(|_, places| !places.is_empty());
+        self.note_deadlines();
+        expired
+    }
+
+    /// Ends everything, in the order in which the calls were made where that is known.
+    pub(super) fn end_all(&mut self) -> Vec<CallKey> {
+        let mut calls: Vec<_> = self.by_id.drain().map(|(_, outstanding)| outstanding.call).collect();
+        for place in self.in_order.drain().flat_map(|(_, places)| places) {
+            if let Place::Call(outstanding) = place {
+                calls.push(outstanding.call);
+            }
+        }
+        let waiting = self.waiting.drain(..).chain(self.nested.drain(..));
+        calls.extend(waiting.map(|waiting| waiting.new.call));
+        self.counted = 0;
+        calls
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.earliest.get()
+    }
+
+    fn has_tombstone(&self, key: Key) -> bool {
+        let places = self.in_order.get(&key);
+        places.is_some_and(|places| places.iter().any(|place| matches!(place, Place::Tombstone { .. })))
+    }
+
+    /// Turns calls without ids into tombstones.
+    fn bury(&mut self, now: Instant, is_over: impl Fn(&Outstanding) -> bool) -> Vec<CallKey> {
+        let mut buried = Vec::new();
+        for place in self.in_order.values_mut().flatten() {
+            let Place::Call(outstanding) = place else { continue };
+            if is_over(outstanding) {
+                self.counted -= usize::from(!outstanding.nested);
+                buried.push(outstanding.call);
+                let until = now + (outstanding.timeout / 2).min(MAX_TOMBSTONE);
+                self.earliest.add(until);
+                *place = Place::Tombstone { until };
+            }
+        }
+        buried
+    }
+
+    fn note_deadlines(&mut self) {
+        for waiting in self.waiting.iter().chain(&self.nested) {
+            self.earliest.add(waiting.deadline);
+        }
+        for outstanding in self.by_id.values() {
+            self.earliest.add(outstanding.deadline);
+        }
+        for place in self.in_order.values().flatten() {
+            self.earliest.add(match place {
+                Place::Call(outstanding) => outstanding.deadline,
+                Place::Tombstone { until } => *until,
+            });
+        }
+    }
+}
+
+/// Whether a call lives on; else it is listed.
+fn keep(deadline: Instant, call: CallKey, now: Instant, expired: &mut Vec<CallKey>) -> bool {
+    let kept = deadline > now;
+    if !kept {
+        expired.push(call);
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    struct Line {
+        calls: Calls,
+        now: Instant,
+        with_id: bool,
+        window: usize,
+    }
+
+    impl Line {
+        fn new(with_id: bool, window: usize) -> Self {
+            Self { calls: Calls::default(), now: Instant::now(), with_id, window }
+        }
+
+        /// Makes a call of 4 s and writes what can be written; lists what was written.
+        fn call(&mut self, call: CallKey, nested: bool) -> Vec<CallKey> {
+            let new = NewCall {
+                call,
+                service_id: 10.into(),
+                data_id: 1.into(),
+                data: Bytes::from_static(b"null"),
+                timeout: 4 * SECOND,
+                nested,
+            };
+            self.calls.enqueue(new, 11.into(), self.now);
+            self.pump()
+        }
+
+        fn pump(&mut self) -> Vec<CallKey> {
+            let mut written = Vec::new();
+            while let Some((waiting, id)) = self.calls.next_to_send(self.with_id, self.window) {
+                self.calls.sent(&waiting, id);
+                written.push(waiting.new.call);
+            }
+            written
+        }
+
+        fn answer(&mut self, message_id: Option<u64>) -> Match {
+            self.calls.complete(11.into(), 1.into(), message_id)
+        }
+    }
+
+    #[test]
+    fn an_answer_with_an_id_completes_that_call_alone() {
+        let mut line = Line::new(true, 8);
+        line.call(70, false);
+        line.call(71, false);
+        assert_eq!(line.answer(Some(2)), Match::Call(71));
+        assert_eq!(line.answer(Some(2)), Match::Late);
+        assert_eq!(line.answer(Some(3)), Match::NeverIssued);
+        assert_eq!(line.answer(None), Match::None);
+        assert_eq!(line.calls.complete(21.into(), 1.into(), Some(1)), Match::NeverIssued);
+        assert_eq!(line.answer(Some(1)), Match::Call(70));
+    }
+
+    #[test]
+    fn an_answer_without_an_id_completes_the_oldest_call() {
+        let mut line = Line::new(false, 8);
+        line.call(70, false);
+        line.call(71, false);
+        assert_eq!(line.answer(None), Match::Call(70));
+        assert_eq!(line.answer(None), Match::Call(71));
+        assert_eq!(line.answer(None), Match::None);
+        assert_eq!(line.calls.counted, 0);
+    }
+
+    #[test]
+    fn calls_beyond_the_window_wait_but_not_those_of_handlers() {
+        let mut line = Line::new(true, 1);
+        assert_eq!(line.call(70, false), [70]);
+        assert_eq!(line.call(71, false), []);
+        assert_eq!(line.call(72, true), [72]);
+        assert_eq!(line.answer(Some(1)), Match::Call(70));
+        assert_eq!(line.pump(), [71]);
+    }
+
+    #[test]
+    fn a_call_that_times_out_leaves_a_tombstone_that_takes_the_late_answer() {
+        let mut line = Line::new(false, 8);
+        line.call(70, false);
+        line.now += 4 * SECOND;
+        assert_eq!(line.calls.expired(line.now), [70]);
+        assert_eq!(line.call(71, false), [], "nothing is written while the tombstone is open");
+        assert_eq!(line.answer(None), Match::Late);
+        assert_eq!(line.pump(), [71]);
+        assert_eq!(line.answer(None), Match::Call(71));
+    }
+
+    #[test]
+    fn a_tombstone_ends_after_half_of_the_timeout() {
+        let mut line = Line::new(false, 8);
+        line.call(70, false);
+        line.now += 4 * SECOND;
+        line.calls.expired(line.now);
+        assert_eq!(line.calls.deadline(), Some(line.now + 2 * SECOND));
+        assert_eq!(line.call(71, false), []);
+        line.now += 2 * SECOND;
+        assert!(line.calls.expired(line.now).is_empty());
+        assert_eq!(line.pump(), [71]);
+    }
+
+    #[test]
+    fn a_cancelled_call_gives_its_place_in_the_window_back() {
+        let mut line = Line::new(true, 1);
+        line.call(70, false);
+        line.call(71, false);
+        line.calls.cancel(70, line.now);
+        assert_eq!(line.pump(), [71]);
+        assert_eq!(line.answer(Some(1)), Match::Late);
+        line.calls.cancel(71, line.now);
+        assert_eq!(line.calls.counted, 0);
+    }
+
+    #[test]
+    fn a_waiting_call_times_out_too_and_all_end_at_once() {
+        let mut line = Line::new(true, 1);
+        line.call(70, false);
+        line.call(71, false);
+        line.now += 4 * SECOND;
+        assert_eq!(line.calls.expired(line.now), [71, 70]);
+        line.call(72, false);
+        line.call(73, false);
+        assert_eq!(line.calls.end_all(), [72, 73]);
+        assert_eq!(line.calls.counted, 0);
+    }
+}

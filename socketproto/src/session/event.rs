@@ -1,0 +1,138 @@
+//! What the session tells its owner.
+
+use std::fmt;
+
+use crate::id::Status;
+use crate::message::{Header, Json};
+use crate::session::dispatch::Route;
+
+/// Names a request of the peer until it is answered.
+pub(crate) type RequestId = u64;
+
+/// Names a call of ours until it is over; chosen by who calls.
+pub(crate) type CallKey = u64;
+
+/// Something the owner has to do or may want to know.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// Give the message to the handler; its outcome comes back through `handle_reply`.
+    Dispatch(Incoming),
+    /// The handler took too long and its caller has been told; what still runs may stop.
+    Expired { request: RequestId, handler: usize },
+    /// A call is over.
+    Completed { call: CallKey, outcome: CallOutcome },
+    /// Ask the authenticator; its answer comes back through `handle_auth_answer`.
+    Ask(AuthQuestion),
+    /// Calls can be made.
+    Ready,
+}
+
+/// A message on its way to a handler.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) request: RequestId,
+    pub(crate) route: Route,
+    pub(crate) header: Header,
+    pub(crate) data: Json,
+}
+
+/// How a call ended.
+pub(crate) type CallOutcome = Result<(Status, Json), CallFailure>;
+
+/// Why a call has no answer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum CallFailure {
+    TimedOut,
+    Lost(CloseReason),
+    NotSendable(String),
+    UnknownService,
+}
+
+/// What the session asks the one who knows the secret.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum AuthQuestion {
+    /// A new seed.
+    Seed,
+    /// Does the key prove the secret for this seed? A key that is no text is none.
+    Verify { seed: String, key: Option<String> },
+    /// The key for this seed.
+    Prove { seed: String },
+}
+
+/// What the authenticator answers.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum AuthAnswer {
+    /// A seed; none where there are no random numbers.
+    Seed(Option<String>),
+    Verdict(bool),
+    Key(String),
+}
+
+/// Why a connection ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum CloseReason {
+    /// The peer closed it.
+    Peer,
+    /// This side closed it.
+    Local,
+    /// The transport failed.
+    Transport(String),
+    /// The first byte starts no framing that is taken here.
+    UnknownFraming(u8),
+    FrameTooLarge { found: usize, limit: usize, setting: &'static str },
+    BufferTooLarge { found: usize, limit: usize, setting: &'static str },
+    /// Nothing came.
+    FirstByteTimeout,
+    /// No trust in time.
+    TrustTimeout,
+    /// Bytes waited and none left.
+    WriteTimeout,
+    TooManyProtocolErrors,
+    /// HELLO was not answered.
+    PeerTooOld,
+    /// The client's authentication failed.
+    AuthenticationFailed(&'static str),
+    /// The HELLO is our own.
+    Echo,
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Peer => f.write_str("closed by the peer"),
+            Self::Local => f.write_str("closed by this side"),
+            Self::Transport(error) => f.write_str(error),
+            Self::UnknownFraming(byte) => write!(f, "the first byte, 0x{byte:02x}, starts neither STP nor length framing"),
+            Self::FrameTooLarge { found, limit, setting } => {
+                write!(f, "a frame of {found} bytes exceeds {setting} of {limit}")
+            }
+            Self::BufferTooLarge { found, limit, setting } => {
+                write!(f, "{found} bytes exceed {setting} of {limit}")
+            }
+            Self::FirstByteTimeout => f.write_str("no first byte within first_byte_timeout"),
+            Self::TrustTimeout => f.write_str("not authenticated within trust_timeout"),
+            Self::WriteTimeout => f.write_str("slow reader: no byte could be sent within write_timeout"),
+            Self::TooManyProtocolErrors => f.write_str("more damaged or malformed frames than protocol_errors"),
+            Self::PeerTooOld => f.write_str("the peer does not answer HELLO"),
+            Self::AuthenticationFailed(reason) => f.write_str(reason),
+            Self::Echo => f.write_str("the line echoes: the peer's HELLO is our own"),
+        }
+    }
+}
+
+/// What was counted on one connection.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Counters {
+    /// Frames that were no message.
+    pub(crate) malformed: u64,
+    /// Frames whose checksum was wrong.
+    pub(crate) checksum: u64,
+    /// Messages refused or dropped for want of trust.
+    pub(crate) gated: u64,
+    /// Answers to calls that were over.
+    pub(crate) late: u64,
+    /// Messages that nobody takes.
+    pub(crate) unhandled: u64,
+    /// Handlers that took too long.
+    pub(crate) expired: u64,
+}

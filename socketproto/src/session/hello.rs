@@ -1,0 +1,96 @@
+//! HELLO: what two new peers tell each other about themselves (protocol.md 7.1).
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::Limits;
+use crate::message::Json;
+
+/// The features of this version; a feature is used where both sides name it.
+const FEATURES: [&str; 1] = [MESSAGE_ID];
+const MESSAGE_ID: &str = "message_id";
+
+/// Calls that may be outstanding before the peer's HELLO says how many it takes (protocol.md 8.1).
+pub(super) const WINDOW_BEFORE_HELLO: usize = 64;
+
+/// The data of both messages.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Hello {
+    pub(super) session: String,
+    #[serde(default)]
+    features: Vec<String>,
+    max_frame: usize,
+    max_in_flight: usize,
+}
+
+impl Hello {
+    /// What we say.
+    pub(super) fn data(session: &str, limits: &Limits) -> Json {
+        let hello = Self {
+            session: session.to_owned(),
+            features: FEATURES.map(str::to_owned).to_vec(),
+            max_frame: limits.max_frame,
+            max_in_flight: limits.max_in_flight,
+        };
+        Json::encode(&hello).unwrap_or_default()
+    }
+
+    /// What follows for this connection.
+    pub(super) fn agree(&self, limits: &Limits) -> Agreement {
+        Agreement {
+            message_id: self.features.iter().any(|feature| feature == MESSAGE_ID),
+            max_frame: self.max_frame.min(limits.max_frame),
+            window: self.max_in_flight.max(1),
+        }
+    }
+}
+
+/// What both sides hold to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Agreement {
+    /// Requests carry ids, so that answers may come in any order.
+    pub(super) message_id: bool,
+    /// The largest frame the peer takes.
+    pub(super) max_frame: usize,
+    /// The calls it takes at once.
+    pub(super) window: usize,
+}
+
+impl Agreement {
+    /// What holds before HELLO, and for ever with an old peer.
+    pub(super) fn unknown(limits: &Limits) -> Self {
+        Self { message_id: false, max_frame: limits.max_frame, window: WINDOW_BEFORE_HELLO }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agree(text: &str) -> Option<Agreement> {
+        serde_json::from_str::<Hello>(text).ok().map(|hello| hello.agree(&Limits::default()))
+    }
+
+    #[test]
+    fn a_feature_is_used_where_both_name_it() {
+        let both = r#"{"session":"a","features":["later","message_id"],"max_frame":10,"max_in_flight":3}"#;
+        assert_eq!(agree(both), Some(Agreement { message_id: true, max_frame: 10, window: 3 }));
+        let none = r#"{"session":"a","max_frame":10,"max_in_flight":0}"#;
+        assert_eq!(agree(none), Some(Agreement { message_id: false, max_frame: 10, window: 1 }));
+    }
+
+    #[test]
+    fn odd_data_are_refused() {
+        for text in ["null", "{}", r#"{"session":1}"#, r#"{"session":"a","max_frame":-1,"max_in_flight":1}"#] {
+            assert_eq!(agree(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn we_say_what_we_take() {
+        let data = Hello::data("0123456789abcdef", &Limits::default());
+        assert_eq!(
+            data.as_str(),
+            r#"{"session":"0123456789abcdef","features":["message_id"],"max_frame":8388608,"max_in_flight":256}"#
+        );
+    }
+}

@@ -1,0 +1,354 @@
+//! What becomes of a received frame: the table of protocol.md section 6, and the gate of 5.3.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use tracing::{debug, warn};
+
+use crate::frame::{self, Decoded, Format, FrameError};
+use crate::framing::{self, Deframer, Detected, Framer, FramingError, Piece};
+use crate::id::{DataId, ServiceId, Status};
+use crate::message::{Header, Json, Message};
+use crate::session::auth::SeedOutcome;
+use crate::session::calls::Match;
+use crate::session::event::{CloseReason, Event, Incoming};
+use crate::session::hello::Hello;
+use crate::session::requests::Origin;
+use crate::session::{Exchange, Role, Session};
+
+/// The longest channel name, in characters (protocol.md section 4).
+const MAX_CHANNEL_NAME: usize = 64;
+
+impl Session {
+    /// Tells the framing of the peer from its first byte (protocol.md section 3).
+    pub(super) fn detect(&mut self, first: u8) {
+        match framing::detect(first) {
+            Some(Detected::Framing(framing)) => {
+                self.deframer = Some(Deframer::new(framing, self.frame_limit()));
+                self.framer = Framer::new(framing);
+            }
+            _ => self.close(CloseReason::UnknownFraming(first)),
+        }
+    }
+
+    pub(super) fn handle_piece(&mut self, piece: Piece, now: Instant) {
+        match piece {
+            Piece::Frame(frame) => self.handle_frame(frame, now),
+            Piece::Gap => self.malformed("bytes between frames", now),
+            Piece::Broken(reason) => self.malformed(reason, now),
+        }
+    }
+
+    pub(super) fn handle_framing_error(&mut self, error: &FramingError) {
+        let reason = match error {
+            FramingError::TooLarge { found, limit } => {
+                let setting = if self.is_gated() { "untrusted_max_frame" } else { "max_frame" };
+                CloseReason::FrameTooLarge { found: *found, limit: *limit, setting }
+            }
+            other => CloseReason::Transport(other.to_string()),
+        };
+        warn!(%reason, "connection is closed");
+        self.close(reason);
+    }
+
+    fn handle_frame(&mut self, frame: Bytes, now: Instant) {
+        match frame::decode(frame) {
+            Ok(Decoded { message, format, non_finite }) => {
+                self.format = format;
+                if non_finite && !self.non_finite_warned {
+                    self.non_finite_warned = true;
+                    warn!("the peer sends NaN or Infinity, which JSON does not have; taken as null");
+                }
+                self.handle_message(message, format, now);
+            }
+            Err(FrameError::Malformed(reason)) => self.malformed(&reason, now),
+            Err(FrameError::Checksum { envelope, format }) => self.damaged(envelope, format, now),
+        }
+    }
+
+    fn malformed(&mut self, reason: &str, now: Instant) {
+        self.counters.malformed += 1;
+        if self.counters.malformed == 1 {
+            warn!(reason, "malformed frame dropped; further ones are logged at debug level");
+        } else {
+            debug!(reason, "malformed frame dropped");
+        }
+        self.protocol_error(now);
+    }
+
+    /// A damaged request is never run; where it can be told whose it was, its caller hears of it.
+    fn damaged(&mut self, envelope: Option<Header>, format: Format, now: Instant) {
+        self.counters.checksum += 1;
+        if self.counters.checksum == 1 {
+            warn!("frame with a wrong checksum dropped; further ones are logged at debug level");
+        } else {
+            debug!("frame with a wrong checksum dropped");
+        }
+        self.protocol_error(now);
+        let Some(header) = envelope.filter(|header| self.may_pass(header.service_id, header.data_id)) else {
+            return;
+        };
+        if let Some(response) = self.config.dispatch.response_of(header.service_id) {
+            self.refuse(&origin(response, &header, format), Status::CHECKSUM_ERROR, now);
+        }
+    }
+
+    fn protocol_error(&mut self, now: Instant) {
+        if !self.protocol_errors.take(now) {
+            self.close(CloseReason::TooManyProtocolErrors);
+        }
+    }
+
+    fn handle_message(&mut self, message: Message, format: Format, now: Instant) {
+        let (header, data) = message.into_parts();
+        if header.service_id.is_reserved() {
+            return self.handle_reserved(&header, &data, format, now);
+        }
+        if self.config.dispatch.is_response(header.service_id) {
+            return self.handle_response(header, data, now);
+        }
+        let response = self.config.dispatch.response_of(header.service_id);
+        let origin = response.map(|response| origin(response, &header, format));
+        if !self.may_pass(header.service_id, header.data_id) {
+            self.counters.gated += 1;
+            if let Some(origin) = origin {
+                self.refuse(&origin, Status::AUTHENTICATION_REQUIRED, now);
+            }
+            return;
+        }
+        if self.is_gated() {
+            self.restart_trust(now);
+        }
+        self.handle_request(header, data, origin, now);
+    }
+
+    /// Whether the gate lets a message through (protocol.md 5.3).
+    fn may_pass(&self, service_id: ServiceId, data_id: DataId) -> bool {
+        !self.is_gated() || self.config.dispatch.is_whitelisted(service_id, data_id)
+    }
+
+    /// A request, or a message of a service that nobody declared: the latter is never answered.
+    fn handle_request(&mut self, header: Header, data: Json, origin: Option<Origin>, now: Instant) {
+        if self.draining {
+            return;
+        }
+        let Some(route) = self.config.dispatch.find(header.service_id, header.data_id).copied() else {
+            self.counters.unhandled += 1;
+            debug!(service_id = %header.service_id, data_id = %header.data_id, "nobody takes this message");
+            if let Some(origin) = origin {
+                self.refuse(&origin, self.config.dispatch.refusal(header.data_id), now);
+            }
+            return;
+        };
+        let request = self.requests.open(origin.as_ref());
+        let incoming = Incoming { request, route, header, data };
+        if self.requests.running() < self.config.limits.max_in_flight && !self.requests.has_parked() {
+            self.requests.start(&incoming, origin, now);
+            self.events.push_back(Event::Dispatch(incoming));
+            return;
+        }
+        let found = self.requests.park(incoming, origin);
+        let limit = self.config.limits.max_parked;
+        if found > limit {
+            self.close(CloseReason::BufferTooLarge { found, limit, setting: "max_parked" });
+        }
+    }
+
+    fn handle_response(&mut self, header: Header, data: Json, now: Instant) {
+        match self.calls.complete(header.service_id, header.data_id, header.message_id) {
+            Match::Call(call) => {
+                self.completed(call, Ok((header.status, data)));
+                self.send_calls(now);
+            }
+            Match::Late => {
+                self.counters.late += 1;
+                self.send_calls(now);
+            }
+            Match::NeverIssued => self.malformed("a response whose message_id was never issued", now),
+            Match::None if !self.may_pass(header.service_id, header.data_id) => self.counters.gated += 1,
+            Match::None => self.handle_request(header, data, None, now),
+        }
+    }
+
+    /// The framework's own services (protocol.md sections 4, 5 and 7).
+    fn handle_reserved(&mut self, header: &Header, data: &Json, format: Format, now: Instant) {
+        match header.service_id {
+            ServiceId::AUTH_REQUEST => self.handle_auth_request(header, data, format, now),
+            ServiceId::AUTH_RESPONSE => self.handle_auth_response(header, data),
+            ServiceId::CHANNEL_NAME_REQUEST => self.handle_channel_request(header, data, format, now),
+            ServiceId::CHANNEL_NAME_RESPONSE => self.handle_channel_response(header, data),
+            ServiceId::HELLO_REQUEST => self.handle_hello_request(header, data, format, now),
+            ServiceId::HELLO_RESPONSE => self.handle_hello_response(header, data, now),
+            // A request has an even id, its response the next.
+            other if other.value() % 2 == 0 && other != ServiceId::CANCEL => {
+                let response = ServiceId::new(other.value() + 1);
+                let status =
+                    if self.is_gated() { Status::AUTHENTICATION_REQUIRED } else { Status::SERVICE_OR_DATA_UNKNOWN };
+                self.refuse(&origin(response, header, format), status, now);
+            }
+            _ => self.counters.unhandled += 1,
+        }
+        self.check_ready(now);
+    }
+
+    fn handle_auth_request(&mut self, header: &Header, data: &Json, format: Format, now: Instant) {
+        let origin = origin(ServiceId::AUTH_RESPONSE, header, format);
+        if self.config.role == Role::Client || !self.config.secret {
+            return self.refuse(&origin, Status::OPERATION_NOT_PERMITTED, now);
+        }
+        match header.data_id {
+            DataId::AUTH_SEED => {
+                if !self.auth.is_trusted() && !self.login_begun {
+                    self.login_begun = true;
+                    self.trust = Some(now + self.config.limits.trust_timeout);
+                }
+                let question = self.auth.seed_requested(origin);
+                self.events.push_back(Event::Ask(question));
+            }
+            DataId::AUTH_KEY => match self.auth.key_received(data, origin) {
+                Some(question) => self.events.push_back(Event::Ask(question)),
+                None => self.respond(&origin, Status::OKAY, "false", now),
+            },
+            _ => self.refuse(&origin, Status::SERVICE_OR_DATA_UNKNOWN, now),
+        }
+    }
+
+    fn handle_auth_response(&mut self, header: &Header, data: &Json) {
+        if self.config.role == Role::Server {
+            self.counters.unhandled += 1;
+            return;
+        }
+        if !header.status.is_okay() {
+            return self.authentication_failed(match header.status {
+                Status::OPERATION_NOT_PERMITTED => "the server has no secret, or does not take this kind of login",
+                _ => "the server refused the authentication",
+            });
+        }
+        match header.data_id {
+            DataId::AUTH_SEED => match self.auth.seed_received(data) {
+                SeedOutcome::Question(question) => self.events.push_back(Event::Ask(question)),
+                SeedOutcome::Failed => self.close_unauthenticated("the server's seed is not 64 hex digits"),
+                SeedOutcome::NotAsked => self.counters.unhandled += 1,
+            },
+            DataId::AUTH_KEY => match self.auth.verdict_received(data) {
+                Some(true) => {}
+                Some(false) => self.close_unauthenticated("the secret is wrong"),
+                None => self.counters.unhandled += 1,
+            },
+            _ => self.counters.unhandled += 1,
+        }
+    }
+
+    /// The attempt has ended; a client that has to be trusted cannot go on.
+    fn close_unauthenticated(&mut self, reason: &'static str) {
+        if self.config.auto_auth {
+            self.close(CloseReason::AuthenticationFailed(reason));
+        }
+    }
+
+    fn handle_channel_request(&mut self, header: &Header, data: &Json, format: Format, now: Instant) {
+        let origin = origin(ServiceId::CHANNEL_NAME_RESPONSE, header, format);
+        if self.config.role == Role::Client {
+            return self.refuse(&origin, Status::OPERATION_NOT_PERMITTED, now);
+        }
+        if header.data_id != DataId::CHANNEL_NAME {
+            return self.refuse(&origin, Status::SERVICE_OR_DATA_UNKNOWN, now);
+        }
+        let first = self.channel != Exchange::Done;
+        self.channel = Exchange::Done;
+        if data.is_null() {
+            let name = Json::encode(&self.channel_name.as_deref()).unwrap_or_default();
+            return self.respond(&origin, Status::OKAY, name.as_str(), now);
+        }
+        let Some(name) = channel_name(data) else {
+            let text = self.fault_data("a channel name is text of 1 to 64 characters without control characters");
+            return self.respond(&origin, Status::CALLBACK_ERROR, &text, now);
+        };
+        if first {
+            if let Some(own) = self.config.channel_name.as_deref().filter(|own| *own != name) {
+                warn!(own, theirs = name, "the client's channel name differs and is taken over");
+            }
+            self.channel_name = Some(name.into());
+        }
+        self.respond(&origin, Status::OKAY, "null", now);
+    }
+
+    fn handle_channel_response(&mut self, header: &Header, data: &Json) {
+        if self.config.role == Role::Server || header.data_id != DataId::CHANNEL_NAME {
+            self.counters.unhandled += 1;
+            return;
+        }
+        if !matches!(self.channel, Exchange::Asked { .. }) {
+            return;
+        }
+        self.channel = Exchange::Done;
+        if self.channel_name.is_none() && header.status.is_okay() {
+            self.channel_name = channel_name(data).map(Into::into);
+        }
+    }
+
+    fn handle_hello_request(&mut self, header: &Header, data: &Json, format: Format, now: Instant) {
+        let origin = origin(ServiceId::HELLO_RESPONSE, header, format);
+        if header.data_id != DataId::HELLO {
+            return self.refuse(&origin, Status::SERVICE_OR_DATA_UNKNOWN, now);
+        }
+        let hello = match data.decode::<Hello>() {
+            Ok(hello) => hello,
+            Err(error) => {
+                let text = self.fault_data(&error.to_string());
+                return self.respond(&origin, Status::CALLBACK_ERROR, &text, now);
+            }
+        };
+        if hello.session == *self.config.session {
+            return self.close(CloseReason::Echo);
+        }
+        // The answer goes out under the old agreement: the peer cannot know ours before it.
+        let answer = Hello::data(&self.config.session, &self.config.limits);
+        self.respond(&origin, Status::OKAY, answer.as_str(), now);
+        if self.hello == Exchange::Off {
+            self.agree(&hello);
+        }
+    }
+
+    fn handle_hello_response(&mut self, header: &Header, data: &Json, now: Instant) {
+        if !matches!(self.hello, Exchange::Asked { .. }) || header.data_id != DataId::HELLO {
+            self.counters.unhandled += 1;
+            return;
+        }
+        match data.decode::<Hello>().ok().filter(|_| header.status.is_okay()) {
+            Some(hello) if hello.session == *self.config.session => self.close(CloseReason::Echo),
+            Some(hello) => {
+                self.agree(&hello);
+                self.check_ready(now);
+            }
+            None => self.close(CloseReason::PeerTooOld),
+        }
+    }
+
+    fn agree(&mut self, hello: &Hello) {
+        self.hello = Exchange::Done;
+        self.agreement = hello.agree(&self.config.limits);
+        debug!(agreement = ?self.agreement, "hello");
+    }
+
+    /// Answers a request that no handler sees. Its answer keeps its place behind those of earlier requests.
+    fn refuse(&mut self, origin: &Origin, status: Status, now: Instant) {
+        let request = self.requests.open(Some(origin));
+        self.answer(request, origin, status, "null", now);
+    }
+}
+
+fn origin(response: ServiceId, header: &Header, format: Format) -> Origin {
+    Origin { response, data_id: header.data_id, message_id: header.message_id, format }
+}
+
+/// A name for the channel; none where the data are no such text.
+fn channel_name(data: &Json) -> Option<String> {
+    let name: String = data.decode().ok()?;
+    is_channel_name(&name).then_some(name)
+}
+
+/// Whether a text can name a channel: 1 to 64 characters, none of them a control character (protocol.md section 4).
+pub(crate) fn is_channel_name(name: &str) -> bool {
+    (1..=MAX_CHANNEL_NAME).contains(&name.chars().count()) && !name.chars().any(char::is_control)
+}

@@ -1,0 +1,233 @@
+//! Requests of the peer: how many run, which are parked, and in which order their answers leave.
+//!
+//! A request that carried a message id is answered as soon as its outcome is known. Without ids the answers of one
+//! (service, datum) leave in the order of the requests (protocol.md section 6), so an outcome may have to be held.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use rustc_hash::FxHashMap;
+
+use crate::frame::Format;
+use crate::id::{DataId, ServiceId, Status};
+use crate::limits::Limits;
+use crate::message::Json;
+use crate::session::budget::Earliest;
+use crate::session::event::{Incoming, RequestId};
+
+/// Where an answer goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Origin {
+    pub(super) response: ServiceId,
+    pub(super) data_id: DataId,
+    pub(super) message_id: Option<u64>,
+    pub(super) format: Format,
+}
+
+impl Origin {
+    fn key(&self) -> Key {
+        (self.response, self.data_id)
+    }
+}
+
+type Key = (ServiceId, DataId);
+
+/// A request that a handler works on; without an origin nothing is answered.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) origin: Option<Origin>,
+    pub(super) handler: usize,
+    deadline: Instant,
+}
+
+/// The requests of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    next: RequestId,
+    running: FxHashMap<RequestId, Running>,
+    parked: VecDeque<(Incoming, Option<Origin>)>,
+    parked_bytes: usize,
+    earliest: Earliest,
+    order: Order,
+}
+
+impl Requests {
+    /// Names a request, and takes its place in the order of answers.
+    pub(super) fn open(&mut self, origin: Option<&Origin>) -> RequestId {
+        self.next += 1;
+        if let Some(origin) = origin.filter(|origin| origin.message_id.is_none()) {
+            self.order.open(origin.key(), self.next);
+        }
+        self.next
+    }
+
+    /// Counts the request as running until its outcome comes.
+    pub(super) fn start(&mut self, incoming: &Incoming, origin: Option<Origin>, now: Instant) {
+        let deadline = now + incoming.route.timeout;
+        self.earliest.add(deadline);
+        self.running.insert(incoming.request, Running { origin, handler: incoming.route.handler, deadline });
+    }
+
+    /// Ends a request; none where it is over already.
+    pub(super) fn finish(&mut self, request: RequestId) -> Option<Running> {
+        self.running.remove(&request)
+    }
+
+    pub(super) fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Sets a request aside until another one ends. Gives the bytes that are parked now.
+    pub(super) fn park(&mut self, incoming: Incoming, origin: Option<Origin>) -> usize {
+        self.parked_bytes += cost(&incoming);
+        self.parked.push_back((incoming, origin));
+        self.parked_bytes
+    }
+
+    pub(super) fn unpark(&mut self) -> Option<(Incoming, Option<Origin>)> {
+        let (incoming, origin) = self.parked.pop_front()?;
+        self.parked_bytes -= cost(&incoming);
+        Some((incoming, origin))
+    }
+
+    pub(super) fn has_parked(&self) -> bool {
+        !self.parked.is_empty()
+    }
+
+    /// Drops what has not been begun.
+    pub(super) fn clear_parked(&mut self) {
+        self.parked.clear();
+        self.parked_bytes = 0;
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.earliest.get()
+    }
+
+    /// The requests whose handlers took too long; they stay until they are finished.
+    pub(super) fn expired(&mut self, now: Instant) -> Vec<RequestId> {
+        let mut expired = Vec::new();
+        if self.earliest.is_due(now) {
+            for (request, running) in &self.running {
+                if running.deadline <= now {
+                    expired.push(*request);
+                } else {
+                    self.earliest.add(running.deadline);
+                }
+            }
+        }
+        expired.sort_unstable();
+        expired
+    }
+
+    /// Whether the outcome may leave at once; else it is held until the answers before it have left.
+    pub(super) fn may_leave(&self, origin: &Origin, request: RequestId) -> bool {
+        origin.message_id.is_some() || self.order.is_first(origin.key(), request)
+    }
+
+    /// Holds an outcome until the answers before it have left.
+    pub(super) fn hold(&mut self, origin: &Origin, request: RequestId, status: Status, data: Json) {
+        self.order.hold(request, *origin, Answer { status, data });
+    }
+
+    /// After an answer has left: the next one that was held for it.
+    pub(super) fn next_held(&mut self, origin: &Origin) -> Option<(Origin, Answer)> {
+        if origin.message_id.is_some() { None } else { self.order.advance(origin.key()) }
+    }
+}
+
+fn cost(incoming: &Incoming) -> usize {
+    incoming.data.as_str().len() + Limits::PARKED_OVERHEAD
+}
+
+/// An outcome that waits for its turn.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: Status,
+    pub(super) data: Json,
+}
+
+/// The order of answers without message ids, per response id and datum.
+#[derive(Debug, Default)]
+struct Order(FxHashMap<Key, VecDeque<Place>>);
+
+#[derive(Debug)]
+struct Place {
+    request: RequestId,
+    held: Option<(Origin, Answer)>,
+}
+
+impl Order {
+    fn open(&mut self, key: Key, request: RequestId) {
+        self.0.entry(key).or_default().push_back(Place { request, held: None });
+    }
+
+    fn is_first(&self, key: Key, request: RequestId) -> bool {
+        self.0.get(&key).and_then(VecDeque::front).is_none_or(|place| place.request == request)
+    }
+
+    fn hold(&mut self, request: RequestId, origin: Origin, answer: Answer) {
+        let places = self.0.get_mut(&origin.key());
+        if let Some(place) = places.and_then(|places| places.iter_mut().find(|place| place.request == request)) {
+            place.held = Some((origin, answer));
+        }
+    }
+
+    /// Removes the first place, whose answer has left, and takes the answer held at the one behind it. That place
+    /// stays: its answer leaves next and is then advanced over in turn.
+    fn advance(&mut self, key: Key) -> Option<(Origin, Answer)> {
+        let places = self.0.get_mut(&key)?;
+        places.pop_front();
+        let next = places.front_mut().and_then(|place| place.held.take());
+        if places.is_empty() {
+            self.0.remove(&key);
+        }
+        next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(message_id: Option<u64>) -> Origin {
+        Origin { response: 11.into(), data_id: 1.into(), message_id, format: Format::Json }
+    }
+
+    /// Finishes requests in this order and lists the order in which their answers leave.
+    fn leave(requests: &mut Requests, origin: &Origin, finished: &[RequestId]) -> Vec<u32> {
+        let mut left = Vec::new();
+        for request in finished {
+            let status = Status::new(u32::try_from(*request).unwrap()).unwrap();
+            if !requests.may_leave(origin, *request) {
+                requests.hold(origin, *request, status, Json::NULL);
+                continue;
+            }
+            left.push(status.value());
+            while let Some((_, answer)) = requests.next_held(origin) {
+                left.push(answer.status.value());
+            }
+        }
+        left
+    }
+
+    #[test]
+    fn answers_without_ids_leave_in_the_order_of_the_requests() {
+        let mut requests = Requests::default();
+        let origin = origin(None);
+        for expected in 1..=4 {
+            assert_eq!(requests.open(Some(&origin)), expected);
+        }
+        assert_eq!(leave(&mut requests, &origin, &[3, 2, 1, 4]), [1, 2, 3, 4]);
+        assert!(requests.order.0.is_empty());
+    }
+
+    #[test]
+    fn answers_with_ids_leave_at_once() {
+        let mut requests = Requests::default();
+        let origin = origin(Some(9));
+        requests.open(Some(&origin));
+        requests.open(Some(&origin));
+        assert_eq!(leave(&mut requests, &origin, &[2, 1]), [2, 1]);
+    }
+}
