@@ -77,8 +77,8 @@ impl Fault {
     }
 
     /// The fault a response stands for; none where it says okay.
-    pub(crate) fn from_response(status: Status, message: impl Into<String>) -> Option<Self> {
-        (!status.is_okay()).then(|| Self::with_status(status, message))
+    pub(crate) fn from_response(status: Status, message: impl FnOnce() -> String) -> Option<Self> {
+        (!status.is_okay()).then(|| Self::with_status(status, message()))
     }
 
     /// The status.
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn okay_cannot_be_a_fault() {
-        assert!(Fault::from_response(Status::OKAY, "").is_none());
+        assert!(Fault::from_response(Status::OKAY, String::new).is_none());
         for status in [0, 1, 6, 1 << 24, u32::MAX] {
             assert_eq!(Fault::custom(status, "x").status(), Status::CALLBACK_ERROR);
         }

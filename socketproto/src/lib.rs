@@ -8,6 +8,7 @@ pub mod frame;
 pub mod framing;
 mod id;
 mod limits;
+mod link;
 mod message;
 mod peer;
 mod service;

@@ -1,31 +1,304 @@
-//! stub
-use crate::id::{DataId, ServiceId};
-use serde::{de::DeserializeOwned, Serialize};
-/// stub
-#[derive(Clone, Debug)]
-pub struct Peer;
+//! The other side of a connection, and calls to it.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Operation};
+use crate::fault::Fault;
+use crate::id::{AuthState, DataId, ServiceId};
+use crate::link::Link;
+use crate::session::{CallFailure, CallKey, CallOutcome, NewCall};
+
+/// How long a call waits for its answer, unless [`PendingCall::timeout`] says otherwise (protocol.md 7.2).
+pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The other side of one connection. Cloning is cheap; all clones mean the same connection.
+///
+/// A handler gets it from `cx.peer()`; a [`Client`](crate::Client) dereferences to it. Calls can be made from any
+/// thread and any executor.
+#[derive(Clone)]
+pub struct Peer {
+    link: Arc<Link>,
+    /// Closes the connection with its last holder; absent where the server holds the connection.
+    guard: Option<Arc<CloseOnDrop>>,
+    /// Whether the calls are made by a handler.
+    nested: bool,
+}
+
+impl Peer {
+    pub(crate) fn of_handler(link: Arc<Link>) -> Self {
+        Self { link, guard: None, nested: true }
+    }
+
+    pub(crate) fn of_client(link: Arc<Link>) -> Self {
+        let guard = Arc::new(CloseOnDrop(Arc::clone(&link)));
+        Self { link, guard: Some(guard), nested: false }
+    }
+
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    /// Reads a datum (service 10).
+    ///
+    /// # Errors
+    /// As [`Peer::call`].
+    pub fn read<R: DeserializeOwned>(&self, data_id: impl Into<DataId>) -> PendingCall<R> {
+        self.call(ServiceId::READ_REQUEST, data_id, &())
+    }
+
+    /// Writes a datum (service 20).
+    ///
+    /// # Errors
+    /// As [`Peer::call`].
+    pub fn write<T: Serialize + ?Sized>(&self, data_id: impl Into<DataId>, value: &T) -> PendingCall<()> {
+        self.call(ServiceId::WRITE_REQUEST, data_id, value)
+    }
+
+    /// Executes a command (service 30).
+    ///
+    /// # Errors
+    /// As [`Peer::call`].
+    pub fn execute<T: Serialize + ?Sized, R: DeserializeOwned>(
+        &self,
+        data_id: impl Into<DataId>,
+        argument: &T,
+    ) -> PendingCall<R> {
+        self.call(ServiceId::EXECUTE_REQUEST, data_id, argument)
+    }
+
+    /// Sends a request and waits for its answer. It is sent when the returned future is first polled; dropping the
+    /// future forgets the call.
+    ///
+    /// # Errors
+    /// [`Error::Fault`] where the peer answers a status other than okay, [`Error::TimedOut`],
+    /// [`Error::ConnectionLost`], [`Error::Decode`] where the answer does not fit `R`; [`Error::Encode`],
+    /// [`Error::NotSendable`] and [`Error::UnknownService`] where nothing was sent.
+    ///
+    /// ```
+    /// # async fn demo(client: socketproto::Client) -> socketproto::Result<()> {
+    /// let temperature: f64 = client.call(10, 1, &()).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn call<T: Serialize + ?Sized, R: DeserializeOwned>(
+        &self,
+        service_id: impl Into<ServiceId>,
+        data_id: impl Into<DataId>,
+        data: &T,
+    ) -> PendingCall<R> {
+        PendingCall::new(self.clone(), service_id.into(), data_id.into(), None, data)
+    }
+
+    /// The address of the peer, as a URL.
+    pub fn address(&self) -> &str {
+        self.link.address()
+    }
+
+    /// The name of the channel: this side's, or the one taken over from the peer.
+    pub fn channel_name(&self) -> Option<Arc<str>> {
+        self.link.view().channel_name
+    }
+
+    /// How far authentication has come.
+    pub fn auth_state(&self) -> AuthState {
+        self.link.view().auth_state
+    }
+
+    /// Whether the peer, or this side towards it, has proved the secret.
+    pub fn is_trusted(&self) -> bool {
+        self.auth_state() == AuthState::Trusted
+    }
+
+    /// Whether the connection is open.
+    pub fn is_connected(&self) -> bool {
+        self.link.is_open()
+    }
+}
+
 impl AsRef<Self> for Peer {
     fn as_ref(&self) -> &Self {
         self
     }
 }
-/// stub
-#[derive(Debug)]
-pub struct PendingCall<R>(std::marker::PhantomData<fn() -> R>);
-impl<R> Future for PendingCall<R> {
-    type Output = Result<R, crate::Fault>;
-    fn poll(self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
-        std::task::Poll::Pending
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer").field("address", &self.address()).finish_non_exhaustive()
     }
 }
-/// stub
-pub fn call<T: Serialize + ?Sized, R: DeserializeOwned>(
-    _peer: &Peer,
-    _service_id: ServiceId,
-    _data_id: DataId,
-    _shift: u32,
-    _name: &'static str,
-    _data: &T,
+
+/// The last handle of a connection that nobody else holds.
+struct CloseOnDrop(Arc<Link>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.request_close();
+    }
+}
+
+/// A call: await it for the answer.
+///
+/// The wait is timed by the connection, so that any executor will do.
+#[must_use = "a call is sent when it is awaited"]
+pub struct PendingCall<R> {
+    peer: Peer,
+    service_id: ServiceId,
+    data_id: DataId,
+    name: Option<&'static str>,
+    timeout: Duration,
+    state: CallState,
+    answer: PhantomData<fn() -> R>,
+}
+
+enum CallState {
+    Unsent(Result<Bytes, serde_json::Error>),
+    Waiting(CallKey),
+    Over,
+}
+
+impl<R> PendingCall<R> {
+    fn new<T: Serialize + ?Sized>(
+        peer: Peer,
+        service_id: ServiceId,
+        data_id: DataId,
+        name: Option<&'static str>,
+        data: &T,
+    ) -> Self {
+        let state = CallState::Unsent(serde_json::to_vec(data).map(Bytes::from));
+        Self { peer, service_id, data_id, name, timeout: DEFAULT_CALL_TIMEOUT, state, answer: PhantomData }
+    }
+
+    /// Waits this long for the answer: from zero up; the default is [`DEFAULT_CALL_TIMEOUT`].
+    ///
+    /// ```
+    /// # async fn demo(client: socketproto::Client) -> socketproto::Result<()> {
+    /// use std::time::Duration;
+    ///
+    /// let slow: f64 = client.read(1).timeout(Duration::from_secs(60)).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    fn operation(&self) -> Box<Operation> {
+        Box::new(Operation {
+            service_id: self.service_id,
+            data_id: self.data_id,
+            name: self.name,
+            peer: Arc::clone(self.peer.link.address()),
+        })
+    }
+
+    /// Sends the request; gives the outcome where that is known at once.
+    fn send(&mut self, data: Result<Bytes, serde_json::Error>, cx: &Context<'_>) -> Poll<Result<(), Error>> {
+        let data = match data {
+            Ok(data) => data,
+            Err(source) => return Poll::Ready(Err(Error::Encode { operation: self.operation(), source })),
+        };
+        let (service_id, data_id) = (self.service_id, self.data_id);
+        let (timeout, nested) = (self.timeout, self.peer.nested);
+        let sent = self.peer.link.call(cx.waker(), |call| NewCall { call, service_id, data_id, data, timeout, nested });
+        match sent {
+            Ok(call) => {
+                self.state = CallState::Waiting(call);
+                Poll::Pending
+            }
+            Err(reason) => Poll::Ready(Err(self.lost(reason.to_string()))),
+        }
+    }
+
+    fn lost(&self, reason: String) -> Error {
+        Error::ConnectionLost { operation: self.operation(), reason: reason.into() }
+    }
+}
+
+impl<R: DeserializeOwned> PendingCall<R> {
+    fn judge(&self, outcome: CallOutcome) -> Result<R, Error> {
+        match outcome {
+            Ok((status, data)) => match Fault::from_response(status, || error_text(data.as_str())) {
+                None => data.decode().map_err(|source| Error::Decode { operation: self.operation(), source }),
+                Some(fault) => Err(Error::Fault { operation: self.operation(), fault }),
+            },
+            Err(CallFailure::TimedOut) => {
+                Err(Error::TimedOut { operation: self.operation(), timeout: self.timeout })
+            }
+            Err(CallFailure::Lost(reason)) => Err(self.lost(reason.to_string())),
+            Err(CallFailure::NotSendable(reason)) => {
+                Err(Error::NotSendable { operation: self.operation(), reason: format!("request {reason}").into() })
+            }
+            Err(CallFailure::UnknownService) => Err(Error::UnknownService { operation: self.operation() }),
+        }
+    }
+}
+
+/// The text of an error outcome; empty where the peer sent none.
+fn error_text(data: &str) -> String {
+    #[derive(Deserialize)]
+    struct FaultData {
+        error: String,
+    }
+    serde_json::from_str::<FaultData>(data).map(|data| data.error).unwrap_or_default()
+}
+
+impl<R: DeserializeOwned> Future for PendingCall<R> {
+    type Output = Result<R, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match std::mem::replace(&mut self.state, CallState::Over) {
+            CallState::Unsent(data) => match self.send(data, cx) {
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                _ => Poll::Pending,
+            },
+            CallState::Waiting(call) => match self.peer.link.poll_call(call, cx) {
+                Poll::Ready(outcome) => Poll::Ready(self.judge(outcome)),
+                Poll::Pending => {
+                    self.state = CallState::Waiting(call);
+                    Poll::Pending
+                }
+            },
+            CallState::Over => Poll::Ready(Err(self.lost("the call was polled after it was over".to_owned()))),
+        }
+    }
+}
+
+impl<R> Drop for PendingCall<R> {
+    fn drop(&mut self) {
+        if let CallState::Waiting(call) = self.state {
+            self.peer.link.cancel(call);
+        }
+    }
+}
+
+impl<R> fmt::Debug for PendingCall<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingCall")
+            .field("service_id", &self.service_id)
+            .field("data_id", &self.data_id)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A call of a typed client: its datum has a name, and its id may be shifted (`ThermostatClient::at`).
+pub fn call<T: Serialize + ?Sized, R>(
+    peer: &Peer,
+    service_id: ServiceId,
+    data_id: DataId,
+    shift: u32,
+    name: &'static str,
+    data: &T,
 ) -> PendingCall<R> {
-    PendingCall(std::marker::PhantomData)
+    let data_id = DataId::new(data_id.value().saturating_add(shift));
+    PendingCall::new(peer.clone(), service_id, data_id, Some(name), data)
 }

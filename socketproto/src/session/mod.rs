@@ -221,11 +221,17 @@ impl Session {
         self.closed.is_none() && !self.auth.is_asking()
     }
 
-    /// Takes the outcome of a request; of one that is over already it is dropped.
-    pub(crate) fn handle_reply(&mut self, request: RequestId, status: Status, data: &str, now: Instant) {
+    /// Takes the outcome of a request: with status okay `text` is the reply as JSON, else it is the fault's message.
+    /// The outcome of a request that is over already is dropped.
+    pub(crate) fn handle_reply(&mut self, request: RequestId, status: Status, text: &str, now: Instant) {
         let Some(running) = self.requests.finish(request) else { return };
         if let Some(origin) = running.origin {
-            self.answer(request, &origin, status, data, now);
+            if status.is_okay() {
+                self.answer(request, &origin, status, text, now);
+            } else {
+                let data = self.fault_data(text);
+                self.answer(request, &origin, status, &data, now);
+            }
         }
         self.resume(now);
     }

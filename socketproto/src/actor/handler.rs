@@ -1,0 +1,199 @@
+//! The actor around one service: it runs requests one after the other and keeps those that wait.
+//!
+//! Whatever the service's code does stays in here: a panic becomes an answer, and the service lives on.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use actix::dev::ToEnvelope;
+use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Handler, Message, Recipient};
+use futures_util::StreamExt;
+use futures_util::future::{AbortHandle, Abortable, LocalBoxFuture};
+use futures_util::stream::FuturesUnordered;
+use rustc_hash::FxHashMap;
+
+use crate::actor::ticket::Ticket;
+use crate::fault::Fault;
+use crate::service::{Request, Service, State, Step};
+use crate::session::RequestId;
+
+/// A reply buffer above this is given back after use.
+const RETAINED: usize = 64 * 1024;
+
+/// What a handler is told. One type, so that requests and what concerns them keep their order.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) enum HandlerMessage {
+    /// What one read of a connection brought for this handler, in order.
+    Run(Vec<Job>),
+    /// The request, or all of the connection, are of no use any more.
+    Cancel { connection: usize, request: Option<RequestId> },
+    /// The endpoint has ended.
+    Stop,
+}
+
+/// One request to be run.
+pub(crate) struct Job {
+    pub(crate) entry: usize,
+    pub(crate) request: Request,
+    pub(crate) ticket: Ticket,
+}
+
+/// The actor of one service.
+struct HandlerActor<S> {
+    state: State<S>,
+    /// Futures that were not ready when first polled.
+    waiting: FuturesUnordered<Abortable<Task>>,
+    aborts: FxHashMap<(usize, RequestId), AbortHandle>,
+    reply: Vec<u8>,
+}
+
+/// Starts the actor of a service on this thread.
+pub(crate) fn start<S: Service>(service: S) -> Recipient<HandlerMessage> {
+    HandlerActor::create(|ctx| {
+        // Only `do_send` is used, which ignores capacity; the bound is the credit of each connection.
+        ctx.set_mailbox_capacity(0);
+        ctx.spawn(Drive);
+        HandlerActor {
+            state: State::new(service),
+            waiting: FuturesUnordered::new(),
+            aborts: FxHashMap::default(),
+            reply: Vec::new(),
+        }
+    })
+    .recipient()
+}
+
+impl<S: Service> HandlerActor<S> {
+    fn run(&mut self, job: Job) {
+        let Job { entry, request, ticket } = job;
+        self.reply.clear();
+        let step = contain(|| S::dispatch(&self.state, entry, request, &mut self.reply));
+        match step {
+            Ok(Step::Now(outcome)) => ticket.settle(outcome.map(|()| &*self.reply)),
+            Ok(Step::Later(future)) => self.keep(Task { future: Some(future), ticket: Some(ticket) }),
+            Err(fault) => ticket.settle(Err(fault)),
+        }
+        self.reply.shrink_to(RETAINED);
+    }
+
+    /// Polls a future once, here and now: many are ready at once. The others are kept; their wakers come with the
+    /// first poll of the collection, which this actor's item does before it sleeps.
+    fn keep(&mut self, mut task: Task) {
+        let id = task.ticket.as_ref().map(Ticket::id);
+        if Pin::new(&mut task).poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+            return;
+        }
+        let (abort, registration) = AbortHandle::new_pair();
+        if let Some(id) = id {
+            self.aborts.insert(id, abort);
+        }
+        self.waiting.push(Abortable::new(task, registration));
+    }
+
+    fn cancel(&mut self, connection: usize, request: Option<RequestId>) {
+        let concerned = |id: &(usize, RequestId)| id.0 == connection && request.is_none_or(|request| request == id.1);
+        for abort in self.aborts.extract_if(|id, _| concerned(id)).map(|(_, abort)| abort) {
+            abort.abort();
+        }
+    }
+}
+
+impl<S: Service> Actor for HandlerActor<S> {
+    type Context = actix::Context<Self>;
+}
+
+impl<S: Service> Handler<HandlerMessage> for HandlerActor<S>
+where
+    Self: Actor<Context = actix::Context<Self>>,
+    actix::Context<Self>: ToEnvelope<Self, HandlerMessage>,
+{
+    type Result = ();
+
+    fn handle(&mut self, message: HandlerMessage, ctx: &mut Self::Context) {
+        match message {
+            HandlerMessage::Run(jobs) => jobs.into_iter().for_each(|job| self.run(job)),
+            HandlerMessage::Cancel { connection, request } => self.cancel(connection, request),
+            HandlerMessage::Stop => ctx.stop(),
+        }
+    }
+}
+
+/// The actor's one item: polls the futures that wait.
+struct Drive;
+
+impl<S: Service> ActorFuture<HandlerActor<S>> for Drive {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        actor: &mut HandlerActor<S>,
+        _: &mut actix::Context<HandlerActor<S>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        while let Poll::Ready(Some(ended)) = actor.waiting.poll_next_unpin(cx) {
+            if let Ok(id) = ended {
+                actor.aborts.remove(&id);
+            }
+        }
+        Poll::Pending
+    }
+}
+
+/// A method's future together with its ticket. Ends with the ticket's id.
+struct Task {
+    future: Option<LocalBoxFuture<'static, Result<Vec<u8>, Fault>>>,
+    ticket: Option<Ticket>,
+}
+
+impl Task {
+    /// Drops the future: that is foreign code too.
+    fn release(&mut self) {
+        let future = self.future.take();
+        let _ = contain(|| drop(future));
+    }
+}
+
+impl Future for Task {
+    type Output = (usize, RequestId);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = match &mut self.future {
+            Some(future) => match contain(|| future.as_mut().poll(cx)) {
+                Ok(Poll::Pending) => return Poll::Pending,
+                Ok(Poll::Ready(outcome)) => outcome,
+                Err(fault) => Err(fault),
+            },
+            None => Err(Fault::callback_error("")),
+        };
+        self.release();
+        let Some(ticket) = self.ticket.take() else { return Poll::Ready((0, 0)) };
+        let id = ticket.id();
+        match outcome {
+            Ok(data) => ticket.settle(Ok(&data)),
+            Err(fault) => ticket.settle(Err(fault)),
+        }
+        Poll::Ready(id)
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// Runs foreign code; a panic becomes a fault. The state is borrowed step by step, so it is whole afterwards, if not
+/// always as the service's author would wish.
+fn contain<R>(code: impl FnOnce() -> R) -> Result<R, Fault> {
+    catch_unwind(AssertUnwindSafe(code)).map_err(|payload| {
+        tracing::error!("a handler panicked; its caller gets status 2 and the handler lives on");
+        // The payload's own destructor may panic as well.
+        if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(second);
+        }
+        Fault::callback_error("handler panicked")
+    })
+}

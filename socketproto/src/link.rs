@@ -1,0 +1,352 @@
+//! The border between one connection's actor and everybody else.
+//!
+//! Callers on any thread and handlers put their calls and replies here and wake the connection once; it takes all of
+//! them in one go, so that one write carries what gathered. Outcomes of calls come back through slots that keep the
+//! caller's waker: no message, no channel and no timer for each call.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use futures_util::task::AtomicWaker;
+use slab::Slab;
+use tokio_util::sync::CancellationToken;
+
+use crate::id::{AuthState, Status};
+use crate::session::{CallFailure, CallKey, CallOutcome, CloseReason, NewCall, RequestId};
+
+/// The border of one connection.
+pub(crate) struct Link {
+    address: Arc<str>,
+    inner: Mutex<Inner>,
+    waker: AtomicWaker,
+    /// Set by the first who leaves something, cleared by the connection before it looks: one wake for many.
+    kicked: AtomicBool,
+    closed: CancellationToken,
+}
+
+#[derive(Default)]
+struct Inner {
+    outgoing: Outgoing,
+    slots: Slab<Slot>,
+    serial: u32,
+    end: Option<CloseReason>,
+    view: View,
+}
+
+/// What the connection takes over.
+#[derive(Default)]
+pub(crate) struct Outgoing {
+    pub(crate) replies: Vec<Reply>,
+    /// The data of the replies, one behind the other.
+    pub(crate) reply_data: Vec<u8>,
+    pub(crate) calls: Vec<NewCall>,
+    pub(crate) cancelled: Vec<CallKey>,
+    /// The last handle is gone, or somebody asked for the end.
+    pub(crate) close: bool,
+}
+
+impl Outgoing {
+    /// Empties everything and keeps the memory, unless a burst has made it large.
+    pub(crate) fn clear(&mut self) {
+        const RETAINED: usize = 64 * 1024;
+        self.replies.clear();
+        self.reply_data.clear();
+        self.reply_data.shrink_to(RETAINED);
+        self.calls.clear();
+        self.cancelled.clear();
+        self.close = false;
+    }
+}
+
+/// The outcome of one request.
+pub(crate) struct Reply {
+    pub(crate) request: RequestId,
+    pub(crate) status: Status,
+    /// Bytes of `reply_data`.
+    pub(crate) length: usize,
+}
+
+/// What handles show of a connection.
+#[derive(Clone, Default, PartialEq)]
+pub(crate) struct View {
+    pub(crate) auth_state: AuthState,
+    pub(crate) channel_name: Option<Arc<str>>,
+}
+
+/// Where the outcome of one call arrives.
+struct Slot {
+    /// Tells this call from an earlier one in the same place.
+    serial: u32,
+    state: SlotState,
+}
+
+enum SlotState {
+    Waiting(Option<Waker>),
+    Done(CallOutcome),
+}
+
+impl Link {
+    pub(crate) fn new(address: Arc<str>) -> Self {
+        Self {
+            address,
+            inner: Mutex::default(),
+            waker: AtomicWaker::new(),
+            kicked: AtomicBool::new(false),
+            closed: CancellationToken::new(),
+        }
+    }
+
+    /// The address of the peer, as a URL.
+    pub(crate) fn address(&self) -> &Arc<str> {
+        &self.address
+    }
+
+    // Handlers and callers
+
+    /// Leaves the outcome of a request.
+    pub(crate) fn reply(&self, request: RequestId, status: Status, data: &[u8]) {
+        let mut inner = self.lock();
+        if inner.end.is_some() {
+            return;
+        }
+        inner.outgoing.replies.push(Reply { request, status, length: data.len() });
+        inner.outgoing.reply_data.extend_from_slice(data);
+        drop(inner);
+        self.kick();
+    }
+
+    /// Leaves a call; `new` is told the key under which the outcome will be found.
+    pub(crate) fn call(
+        &self,
+        waker: &Waker,
+        new: impl FnOnce(CallKey) -> NewCall,
+    ) -> Result<CallKey, CloseReason> {
+        let mut inner = self.lock();
+        if let Some(reason) = &inner.end {
+            return Err(reason.clone());
+        }
+        inner.serial = inner.serial.wrapping_add(1);
+        let slot = Slot { serial: inner.serial, state: SlotState::Waiting(Some(waker.clone())) };
+        let serial = slot.serial;
+        let key = key(inner.slots.insert(slot), serial);
+        inner.outgoing.calls.push(new(key));
+        drop(inner);
+        self.kick();
+        Ok(key)
+    }
+
+    /// The outcome of a call, once.
+    pub(crate) fn poll_call(&self, call: CallKey, cx: &Context<'_>) -> Poll<CallOutcome> {
+        let mut inner = self.lock();
+        let Some(slot) = inner.slot(call) else {
+            return Poll::Ready(Err(CallFailure::Lost(CloseReason::Local)));
+        };
+        match &mut slot.state {
+            SlotState::Waiting(waker) => {
+                match waker {
+                    Some(waker) => waker.clone_from(cx.waker()),
+                    None => *waker = Some(cx.waker().clone()),
+                }
+                Poll::Pending
+            }
+            SlotState::Done(_) => match inner.slots.remove(index(call)).state {
+                SlotState::Done(outcome) => Poll::Ready(outcome),
+                SlotState::Waiting(_) => Poll::Pending,
+            },
+        }
+    }
+
+    /// The caller has gone before the outcome came.
+    pub(crate) fn cancel(&self, call: CallKey) {
+        let mut inner = self.lock();
+        if inner.slot(call).is_none() {
+            return;
+        }
+        inner.slots.remove(index(call));
+        if inner.end.is_none() {
+            inner.outgoing.cancelled.push(call);
+            drop(inner);
+            self.kick();
+        }
+    }
+
+    /// Asks for the end of the connection.
+    pub(crate) fn request_close(&self) {
+        self.lock().outgoing.close = true;
+        self.kick();
+    }
+
+    pub(crate) fn view(&self) -> View {
+        self.lock().view.clone()
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        !self.closed.is_cancelled()
+    }
+
+    /// Waits for the end of the connection.
+    pub(crate) async fn closed(&self) {
+        self.closed.cancelled().await;
+    }
+
+    // The connection
+
+    /// Makes sure that the connection's task runs when something is left from now on.
+    pub(crate) fn register(&self, cx: &Context<'_>) {
+        self.waker.register(cx.waker());
+    }
+
+    /// Swaps what has been left against an empty one.
+    pub(crate) fn take(&self, empty: &mut Outgoing) {
+        if self.kicked.swap(false, Ordering::AcqRel) {
+            std::mem::swap(&mut self.lock().outgoing, empty);
+        }
+    }
+
+    /// Hands out outcomes and wakes the callers.
+    pub(crate) fn complete(&self, outcomes: &mut Vec<(CallKey, CallOutcome)>) {
+        let mut wakers = Vec::with_capacity(outcomes.len());
+        let mut inner = self.lock();
+        for (call, outcome) in outcomes.drain(..) {
+            let Some(slot) = inner.slot(call) else { continue };
+            if let SlotState::Waiting(waker) = std::mem::replace(&mut slot.state, SlotState::Done(outcome)) {
+                wakers.extend(waker);
+            }
+        }
+        drop(inner);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    pub(crate) fn show(&self, view: View) {
+        self.lock().view = view;
+    }
+
+    /// The connection is over: calls that were left but not taken fail, and so do all from now on.
+    pub(crate) fn end(&self, reason: &CloseReason) {
+        let mut inner = self.lock();
+        if inner.end.is_none() {
+            inner.end = Some(reason.clone());
+        }
+        inner.outgoing = Outgoing::default();
+        inner.view.auth_state = AuthState::Untrusted;
+        let mut wakers = Vec::new();
+        for (_, slot) in &mut inner.slots {
+            if let SlotState::Waiting(waker) = &mut slot.state {
+                wakers.extend(waker.take());
+                slot.state = SlotState::Done(Err(CallFailure::Lost(reason.clone())));
+            }
+        }
+        drop(inner);
+        wakers.into_iter().for_each(Waker::wake);
+        self.closed.cancel();
+    }
+
+    fn kick(&self) {
+        if !self.kicked.swap(true, Ordering::AcqRel) {
+            self.waker.wake();
+        }
+    }
+
+    /// Nothing under the lock runs foreign code, so a poisoned lock holds sound data.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn slot(&mut self, call: CallKey) -> Option<&mut Slot> {
+        self.slots.get_mut(index(call)).filter(|slot| u64::from(slot.serial) == call >> 32)
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// A key is the place of the slot and, above it, the serial that tells its users apart.
+fn key(index: usize, serial: u32) -> CallKey {
+    u64::from(serial) << 32 | (index as u64 & u64::from(u32::MAX))
+}
+
+fn index(call: CallKey) -> usize {
+    (call & u64::from(u32::MAX)) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Json;
+    use bytes::Bytes;
+    use std::time::Duration;
+
+    fn new_call(call: CallKey) -> NewCall {
+        NewCall {
+            call,
+            service_id: 10.into(),
+            data_id: 1.into(),
+            data: Bytes::from_static(b"null"),
+            timeout: Duration::from_secs(10),
+            nested: false,
+        }
+    }
+
+    fn link() -> Link {
+        Link::new("mem://test".into())
+    }
+
+    fn poll(link: &Link, call: CallKey) -> Poll<CallOutcome> {
+        link.poll_call(call, &Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn an_outcome_is_found_once_under_its_key() {
+        let link = link();
+        let call = link.call(Waker::noop(), new_call).unwrap();
+        assert!(poll(&link, call).is_pending());
+        link.complete(&mut vec![(call, Ok((Status::OKAY, Json::NULL)))]);
+        assert_eq!(poll(&link, call), Poll::Ready(Ok((Status::OKAY, Json::NULL))));
+        assert!(matches!(poll(&link, call), Poll::Ready(Err(_))));
+    }
+
+    #[test]
+    fn an_outcome_never_reaches_the_next_user_of_a_slot() {
+        let link = link();
+        let first = link.call(Waker::noop(), new_call).unwrap();
+        link.cancel(first);
+        let second = link.call(Waker::noop(), new_call).unwrap();
+        assert_eq!(index(first), index(second));
+        link.complete(&mut vec![(first, Ok((Status::OKAY, Json::NULL)))]);
+        assert!(poll(&link, second).is_pending());
+    }
+
+    #[test]
+    fn the_end_fails_every_call_before_and_after() {
+        let link = link();
+        let call = link.call(Waker::noop(), new_call).unwrap();
+        link.end(&CloseReason::Peer);
+        assert_eq!(poll(&link, call), Poll::Ready(Err(CallFailure::Lost(CloseReason::Peer))));
+        assert_eq!(link.call(Waker::noop(), new_call), Err(CloseReason::Peer));
+        assert!(!link.is_open());
+    }
+
+    #[test]
+    fn what_is_left_is_taken_once() {
+        let link = link();
+        link.reply(7, Status::OKAY, b"1");
+        link.reply(8, Status::OKAY, b"22");
+        let mut taken = Outgoing::default();
+        link.take(&mut taken);
+        assert_eq!(taken.replies.iter().map(|reply| (reply.request, reply.length)).collect::<Vec<_>>(), [
+            (7, 1),
+            (8, 2)
+        ]);
+        assert_eq!(taken.reply_data, b"122");
+        taken.clear();
+        link.take(&mut taken);
+        assert!(taken.replies.is_empty());
+    }
+}

@@ -1,0 +1,169 @@
+//! What an endpoint serves: collected while it is built, then turned into a dispatch table.
+
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::id::{DataId, ServiceId};
+use crate::service::ServiceTable;
+use crate::session::dispatch::{Dispatch, Route};
+
+/// Collects handlers; `H` is what starts one.
+pub(crate) struct Registry<H> {
+    handlers: Vec<Registered<H>>,
+    services: Vec<(ServiceId, ServiceId)>,
+    whitelist: Vec<(ServiceId, DataId)>,
+}
+
+struct Registered<H> {
+    /// How errors call it.
+    name: String,
+    routes: Vec<Declared>,
+    handler: H,
+}
+
+/// One key of a handler.
+struct Declared {
+    service_id: Option<ServiceId>,
+    data_id: Option<DataId>,
+    entry: usize,
+    name: &'static str,
+}
+
+impl<H> Registry<H> {
+    pub(crate) const fn new() -> Self {
+        Self { handlers: Vec::new(), services: Vec::new(), whitelist: Vec::new() }
+    }
+
+    /// Adds a derived service, its data ids shifted.
+    pub(crate) fn add_table(&mut self, table: &'static ServiceTable, shift: u32, handler: H) -> Result<()> {
+        let mut routes = Vec::new();
+        for (entry, declared) in table.entries().iter().enumerate() {
+            let data_id = declared.data_id().value().checked_add(shift).map(DataId::new);
+            let data_id = data_id.ok_or_else(|| Error::Config {
+                setting: "service_at",
+                reason: format!("shifting {} of {} by {shift} exceeds 2^32 - 1", declared.data_id(), table.name())
+                    .into(),
+            })?;
+            let service_id = declared.service_id();
+            if declared.is_public() {
+                self.whitelist.push((service_id, data_id));
+            }
+            routes.push(Declared {
+                service_id: Some(service_id),
+                data_id: Some(data_id),
+                entry,
+                name: declared.name(),
+            });
+        }
+        let name = if shift == 0 { table.name().to_owned() } else { format!("{} at {shift}", table.name()) };
+        self.handlers.push(Registered { name, routes, handler });
+        Ok(())
+    }
+
+    /// Adds a callback for one key; `None` stands for all ids.
+    pub(crate) fn add_callback(&mut self, service_id: Option<ServiceId>, data_id: Option<DataId>, handler: H) {
+        let routes = vec![Declared { service_id, data_id, entry: 0, name: "callback" }];
+        self.handlers.push(Registered { name: "a callback".to_owned(), routes, handler });
+    }
+
+    pub(crate) fn add_service(&mut self, request: ServiceId, response: ServiceId) {
+        self.services.push((request, response));
+    }
+
+    pub(crate) fn add_to_whitelist(&mut self, service_id: ServiceId, data_id: DataId) {
+        self.whitelist.push((service_id, data_id));
+    }
+
+    /// The table, and the handlers in the order of its routes.
+    pub(crate) fn build(self, timeout: Duration) -> Result<(Dispatch, Vec<H>)> {
+        let mut dispatch = Dispatch::new();
+        for (request, response) in self.services {
+            dispatch.add_service(request, response)?;
+        }
+        for (service_id, data_id) in self.whitelist {
+            dispatch.whitelist(service_id, data_id);
+        }
+        let names: Vec<_> = self.handlers.iter().map(|handler| handler.name.clone()).collect();
+        let mut handlers = Vec::new();
+        for (handler, registered) in self.handlers.into_iter().enumerate() {
+            for Declared { service_id, data_id, entry, name } in registered.routes {
+                if let Some(reserved) = service_id.filter(|service_id| service_id.is_reserved()) {
+                    return Err(Error::ReservedSid { service_id: reserved });
+                }
+                let route = Route { handler, entry, timeout, name };
+                if let Some(before) = dispatch.insert(service_id, data_id, route) {
+                    return Err(Error::DuplicateHandler {
+                        key: key(service_id, data_id).into(),
+                        first: names.get(before.handler).cloned().unwrap_or_default().into(),
+                        second: registered.name.into(),
+                    });
+                }
+            }
+            handlers.push(registered.handler);
+        }
+        Ok((dispatch, handlers))
+    }
+}
+
+fn key(service_id: Option<ServiceId>, data_id: Option<DataId>) -> String {
+    let service = service_id.map_or("any service".to_owned(), |service_id| service_id.to_string());
+    let data = data_id.map_or("any data".to_owned(), |data_id| data_id.to_string());
+    format!("{service} of {data}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::Entry;
+
+    static LAMP: ServiceTable = ServiceTable::new("lamp", "", &[
+        Entry::new(ServiceId::READ_REQUEST, DataId::new(1), "on").public(),
+        Entry::new(ServiceId::WRITE_REQUEST, DataId::new(1), "on"),
+    ]);
+
+    const TIMEOUT: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn a_table_becomes_routes_to_its_entries() {
+        let mut registry = Registry::new();
+        registry.add_table(&LAMP, 0, "first").unwrap();
+        registry.add_table(&LAMP, 100, "second").unwrap();
+        let (dispatch, handlers) = registry.build(TIMEOUT).unwrap();
+        assert_eq!(handlers, ["first", "second"]);
+        let found = |service_id: u32, data_id: u32| {
+            dispatch.find(service_id.into(), data_id.into()).map(|route| (route.handler, route.entry))
+        };
+        assert_eq!(found(10, 1), Some((0, 0)));
+        assert_eq!(found(20, 1), Some((0, 1)));
+        assert_eq!(found(20, 101), Some((1, 1)));
+        assert_eq!(found(30, 1), None);
+        assert!(dispatch.is_whitelisted(11.into(), 101.into()));
+        assert!(!dispatch.is_whitelisted(20.into(), 1.into()));
+    }
+
+    #[test]
+    fn two_handlers_for_one_datum_are_an_error_that_names_both() {
+        let mut registry = Registry::new();
+        registry.add_table(&LAMP, 0, ()).unwrap();
+        registry.add_callback(Some(20.into()), Some(1.into()), ());
+        assert_eq!(
+            registry.build(TIMEOUT).unwrap_err().to_string(),
+            "write data request (20) of data 1 is served twice: by lamp and by a callback; \
+             move one with `.service_at(SHIFT, ..)`"
+        );
+    }
+
+    #[test]
+    fn a_shift_may_not_leave_the_range() {
+        let mut registry = Registry::new();
+        let error = registry.add_table(&LAMP, u32::MAX, ()).unwrap_err();
+        assert!(error.to_string().starts_with("service_at: shifting data 1 of lamp"), "{error}");
+    }
+
+    #[test]
+    fn a_callback_for_a_reserved_service_is_refused() {
+        let mut registry = Registry::new();
+        registry.add_callback(Some(8.into()), None, ());
+        assert!(matches!(registry.build(TIMEOUT), Err(Error::ReservedSid { .. })));
+    }
+}
