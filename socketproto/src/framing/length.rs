@@ -5,7 +5,7 @@
 //! | 4 | n, big-endian; at most the limit in force |
 //! | n | the frame |
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use tokio_util::codec::Decoder;
 
 use super::{FramingError, Piece};
@@ -63,17 +63,28 @@ pub(super) fn frame<E>(
     payload: impl FnOnce(&mut BytesMut) -> Result<(), E>,
 ) -> Result<usize, E> {
     let start = out.len();
-    out.extend_from_slice(&[0; PREFIX]);
+    out.put_bytes(0, PREFIX);
     if let Err(error) = payload(out) {
         out.truncate(start);
         return Err(error);
     }
     let length = out.len().saturating_sub(start).saturating_sub(PREFIX);
     if let Some(prefix) = out.get_mut(start..).and_then(<[u8]>::first_chunk_mut) {
-        // What does not fit is refused by every receiver.
-        *prefix = u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
+        *prefix = encode(length);
     }
     Ok(length)
+}
+
+/// Appends one frame to `out`.
+pub(super) fn put(frame: &[u8], out: &mut BytesMut) {
+    out.reserve(frame.len().saturating_add(PREFIX));
+    out.put_slice(&encode(frame.len()));
+    out.put_slice(frame);
+}
+
+fn encode(length: usize) -> [u8; PREFIX] {
+    // What does not fit is refused by every receiver.
+    u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes()
 }
 
 /// The bytes of a length.

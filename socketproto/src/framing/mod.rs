@@ -11,15 +11,17 @@
 //! has yet to find out which framing its peer speaks asks [`detect`].
 
 mod detect;
+mod framer;
 mod length;
 mod stp;
 
-use std::{fmt, io, mem};
+use std::{fmt, io};
 
-use bytes::{BufMut, Bytes, BytesMut};
-use tokio_util::codec::{Decoder, Encoder};
+use bytes::{Bytes, BytesMut};
+use tokio_util::codec::Decoder;
 
 pub use detect::{Detected, detect};
+pub use framer::Framer;
 pub use length::LengthDecoder;
 pub use stp::StpDecoder;
 
@@ -124,68 +126,6 @@ impl Decoder for Deframer {
     }
 }
 
-/// Puts frames on a stream.
-#[derive(Debug)]
-pub struct Framer {
-    framing: Framing,
-    scratch: BytesMut,
-}
-
-impl Framer {
-    /// An encoder for one direction of a stream.
-    pub fn new(framing: Framing) -> Self {
-        Self { framing, scratch: BytesMut::new() }
-    }
-
-    /// Appends one frame to `out` and returns its length without the framing. `payload` appends the frame to the
-    /// buffer it is given and must leave alone what is there already.
-    ///
-    /// Length framing lets `payload` write in place. A frame above [`MAX_FRAME`] is for `payload` to refuse.
-    ///
-    /// # Errors
-    /// What `payload` reports; `out` is then as before.
-    pub fn frame<E>(
-        &mut self,
-        out: &mut BytesMut,
-        payload: impl FnOnce(&mut BytesMut) -> Result<(), E>,
-    ) -> Result<usize, E> {
-        match self.framing {
-            Framing::Length => length::frame(out, payload),
-            Framing::Stp => {
-                // Taken, so that after an error or a panic the scratch is empty.
-                let mut scratch = mem::take(&mut self.scratch);
-                let outcome = payload(&mut scratch);
-                let length = scratch.len();
-                if outcome.is_ok() {
-                    stp::stuff(&scratch, out);
-                }
-                if scratch.capacity() <= KEPT_SCRATCH {
-                    scratch.clear();
-                    self.scratch = scratch;
-                }
-                outcome.map(|()| length)
-            }
-        }
-    }
-}
-
-impl Encoder<&[u8]> for Framer {
-    type Error = FramingError;
-
-    fn encode(&mut self, frame: &[u8], out: &mut BytesMut) -> Result<(), FramingError> {
-        if frame.len() > MAX_FRAME {
-            return Err(FramingError::TooLarge { found: frame.len(), limit: MAX_FRAME });
-        }
-        match self.framing {
-            Framing::Stp => stp::stuff(frame, out),
-            Framing::Length => {
-                length::frame(out, |out| Ok::<_, FramingError>(out.put_slice(frame)))?;
-            }
-        }
-        Ok(())
-    }
-}
-
 impl fmt::Display for Framing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -206,12 +146,11 @@ impl fmt::Debug for Piece {
     }
 }
 
-/// A larger scratch is given back after use: a connection that once sent a large frame costs no more than others.
-const KEPT_SCRATCH: usize = 64 * 1024;
-
 #[cfg(test)]
 mod tests {
+    use bytes::BufMut;
     use proptest::prelude::*;
+    use tokio_util::codec::Encoder;
 
     use super::*;
     use crate::frame::tests::{encoded, format, message};
@@ -391,43 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_frame_leaves_the_stream_as_before() {
-        for framing in [Framing::Stp, Framing::Length] {
-            let mut framer = Framer::new(framing);
-            let mut out = BytesMut::from("before");
-            let refused = framer.frame(&mut out, |out| {
-                out.put_slice(b"half a frame");
-                Err("refused")
-            });
-            assert_eq!(refused, Err("refused"));
-            assert_eq!(out, "before");
-
-            assert_eq!(framer.frame(&mut out, |out| Ok::<_, ()>(out.put_slice(b"a:b"))), Ok(3));
-            let expected: &[u8] = match framing {
-                Framing::Stp => b"before:<a:=b:>",
-                Framing::Length => b"before\0\0\0\x03a:b",
-            };
-            assert_eq!(out, expected);
-        }
-    }
-
-    #[test]
-    fn a_large_scratch_is_given_back() {
-        let mut framer = Framer::new(Framing::Stp);
-        for length in [10, KEPT_SCRATCH + 1] {
-            let mut out = BytesMut::new();
-            let frame = vec![b'x'; length];
-            framer.frame(&mut out, |out| Ok::<_, ()>(out.put_slice(&frame))).unwrap();
-            assert_eq!(out.len(), length + 4);
-            assert!(framer.scratch.is_empty() && framer.scratch.capacity() <= KEPT_SCRATCH);
-        }
-    }
-
-    #[test]
     fn debug_shows_no_payload() {
         assert_eq!(format!("{:?}", Piece::Frame("hidden".into())), "Frame(6 bytes)");
-        let mut framer = Framer::new(Framing::Stp);
-        framer.frame(&mut BytesMut::new(), |out| Ok::<_, ()>(out.put_slice(b"hidden"))).unwrap();
-        assert!(!format!("{framer:?}").contains("hidden"));
     }
 }
