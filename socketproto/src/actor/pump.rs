@@ -1,0 +1,144 @@
+//! The line of one connection: reads into the session, writes what the session has, keeps its one timer.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+use crate::session::{CloseReason, Session};
+use crate::transport::Stream;
+
+/// Bytes of one read.
+const READ: usize = 64 * 1024;
+/// Reads of one turn; then the other connections of the thread have theirs.
+const READS_PER_TURN: usize = 4;
+/// From here on a read goes straight behind the part of a frame that is there already.
+const DIRECT: usize = 16 * 1024;
+
+thread_local! {
+    /// Where reads land: one for the thread, so that an idle connection holds no buffer.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into_boxed_slice());
+}
+
+/// The line and its timer.
+pub(super) struct Pump {
+    stream: Box<dyn Stream>,
+    /// What has been read and belongs to no whole frame yet.
+    input: BytesMut,
+    timer: Option<Pin<Box<Sleep>>>,
+    armed: Option<Instant>,
+}
+
+impl Pump {
+    pub(super) fn new(stream: Box<dyn Stream>) -> Self {
+        Self { stream, input: BytesMut::new(), timer: None, armed: None }
+    }
+
+    /// Reads while there is something and the session takes it.
+    pub(super) fn read(
+        &mut self,
+        session: &mut Session,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> Result<(), CloseReason> {
+        if !self.input.is_empty() {
+            session.handle_input(&mut self.input, now);
+        }
+        for _ in 0..READS_PER_TURN {
+            if !session.wants_input() {
+                return Ok(());
+            }
+            match self.poll_read(cx) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Ok(0)) => return Err(CloseReason::Peer),
+                Poll::Ready(Ok(_)) => session.handle_input(&mut self.input, now),
+                Poll::Ready(Err(error)) => return Err(broken(&error)),
+            }
+            if self.input.is_empty() {
+                // Frames hold on to the memory they came in; a line that is idle holds none.
+                self.input = BytesMut::new();
+            }
+        }
+        cx.waker().wake_by_ref();
+        Ok(())
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.input.len() >= DIRECT {
+            self.input.reserve(READ);
+            return tokio_util::io::poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input);
+        }
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            self.input.extend_from_slice(buffer.filled());
+            Poll::Ready(Ok(buffer.filled().len()))
+        })
+    }
+
+    /// Writes what the session has, as far as the line takes it.
+    pub(super) fn write(
+        &mut self,
+        session: &mut Session,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> Result<(), CloseReason> {
+        while !session.poll_transmit().is_empty() {
+            match Pin::new(&mut self.stream).poll_write(cx, session.poll_transmit()) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Ok(0)) => return Err(CloseReason::Peer),
+                Poll::Ready(Ok(sent)) => session.handle_sent(sent, now),
+                Poll::Ready(Err(error)) => return Err(broken(&error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the line once everything has been written.
+    pub(super) fn poll_shutdown(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<()> {
+        if !session.poll_transmit().is_empty() {
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.stream).poll_shutdown(cx).map(|_| ())
+    }
+
+    /// Whether the timer has run out.
+    pub(super) fn is_due(&mut self, cx: &mut Context<'_>) -> bool {
+        let due = self.armed.is_some()
+            && self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
+        if due {
+            self.armed = None;
+        }
+        due
+    }
+
+    /// Sets the timer. One that runs out too early is left alone: deadlines mostly move away, and a turn too many
+    /// costs less than moving the timer with each of them.
+    pub(super) fn arm(&mut self, deadline: Option<Instant>, cx: &mut Context<'_>) {
+        let Some(deadline) = deadline.filter(|deadline| self.armed.is_none_or(|armed| *deadline < armed)) else {
+            return;
+        };
+        self.armed = Some(deadline);
+        let at = tokio::time::Instant::from_std(deadline);
+        match &mut self.timer {
+            Some(timer) => timer.as_mut().reset(at),
+            None => self.timer = Some(Box::pin(tokio::time::sleep_until(at))),
+        }
+        if self.is_due(cx) {
+            cx.waker().wake_by_ref();
+        }
+    }
+}
+
+fn broken(error: &io::Error) -> CloseReason {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => CloseReason::Peer,
+        _ => CloseReason::Transport(error.to_string()),
+    }
+}
