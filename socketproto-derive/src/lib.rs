@@ -1,8 +1,131 @@
-//! stub
+//! The derive macros of socketproto: a service and its client from one declaration.
+//!
+//! Use them through the crate `socketproto`, which has the traits they implement and re-exports both.
+//!
+//! ```ignore
+//! use socketproto::prelude::*;
+//!
+//! /// A room thermostat.
+//! #[derive(Service, Client)]
+//! #[service(name = "thermostat")]
+//! #[did(3, read = fn uptime() -> u64, public)]
+//! #[did(4, execute = async fn calibrate(cx, from: f64, to: f64) -> f64)]
+//! pub struct Thermostat {
+//!     /// Room temperature in °C.
+//!     #[did(1, read, notify)]
+//!     temperature: f64,
+//!     /// Target temperature in °C, 5 to 30.
+//!     #[did(2, read, write = set_setpoint, notify)]
+//!     setpoint: f64,
+//!     heater: Heater,
+//! }
+//!
+//! impl Thermostat {
+//!     fn uptime(&mut self) -> u64 {
+//!         self.heater.uptime()
+//!     }
+//!
+//!     fn set_setpoint(&mut self, value: f64) -> Result<(), Fault> {
+//!         if !(5.0..=30.0).contains(&value) {
+//!             return Err(Fault::not_permitted("5 to 30 °C"));
+//!         }
+//!         self.setpoint = value;
+//!         Ok(())
+//!     }
+//!
+//!     async fn calibrate(cx: Call<Self>, from: f64, to: f64) -> Result<f64, Fault> {
+//!         measure().await?;
+//!         Ok(cx.actor(|this| { this.temperature += to - from; this.temperature }).await)
+//!     }
+//! }
+//! ```
+//!
+//! # The grammar
+//!
+//! Both derives read the same attributes. They belong to a struct with named fields, or without fields.
+//!
+//! ## `#[service(..)]` on the struct
+//!
+//! | word | meaning |
+//! | --- | --- |
+//! | `name = ".."` | the name of the service in logs and catalogues; else that of the struct |
+//! | `crate = path` | where socketproto is found; else `::socketproto` |
+//!
+//! ## `#[did(ID, ..)]` on a field or on the struct
+//!
+//! The data id comes first: a number that fits a `u32`, or the path of a constant, a `u32` or a `DataId`. On the struct
+//! the path may begin with `Self`. Words follow, separated by commas; a field or a struct may have several `#[did]`.
+//!
+//! | word | on a field | on the struct |
+//! | --- | --- | --- |
+//! | `read` | the field is the value | |
+//! | `read = fn name(..) -> T` | | the method computes the value |
+//! | `write` | the value is stored, unchecked | |
+//! | `write = method` | `self.method(value)` judges and stores it | |
+//! | `write = fn name(..)` | | the method takes the value |
+//! | `execute = fn name(..) -> T` | | the method carries out the command |
+//! | `notify` | marks what is read as something to subscribe to; it has no effect yet | the same |
+//! | `public` | peers that have not authenticated may use it, all its operations | the same |
+//! | `name = ".."` | the name of the datum; else that of the field | else that of the method |
+//!
+//! At least one operation is needed, and each operation on an id may be declared once. That is checked for numbers and
+//! equal paths at once, and for constants by assertions in the expansion; only constants that depend on the parameters
+//! of a generic struct are left to the server, which compares all ids when it is built. Names have 1 to 64 characters,
+//! none of them a control character.
+//!
+//! ## Methods
+//!
+//! | declared | called as | runs |
+//! | --- | --- | --- |
+//! | `fn name(a: A, b: B) -> T` | `self.name(a, b)` | to its end, on `&mut self` or `&self` |
+//! | `async fn name(a: A, b: B) -> T` | `Self::name(a, b)` | while the service answers others; it has no `self` |
+//!
+//! - A bare `cx`, at any place among the arguments, asks for the context of the call, a `Call<Self>`.
+//! - No argument travels as null, one as itself, several (at most 16) as a JSON array. They are owned types that
+//!   implement serde's `Deserialize`, and for the client `Serialize`. The method is called when all could be decoded.
+//! - `T`, or `()` where none is declared, is the value alone, and implements `Serialize`, for the client `Deserialize`.
+//!   The method may return `T`, or `Result<T, E>` where `E: Into<Fault>`.
+//!
+//! Doc comments of the struct and its fields become descriptions in the table, and the docs of the client's methods.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod ast;
+mod attr;
+mod check;
+mod client;
+mod ctxt;
+mod fallback;
+mod generics;
+mod service;
+mod symbol;
+
 use proc_macro::TokenStream;
-/// stub
-#[proc_macro_derive(Service, attributes(service, sid, did))]
-pub fn service(_: TokenStream) -> TokenStream { TokenStream::new() }
-/// stub
-#[proc_macro_derive(Client, attributes(service, sid, did))]
-pub fn client(_: TokenStream) -> TokenStream { TokenStream::new() }
+use syn::{DeriveInput, parse_macro_input};
+
+/// Makes a struct a service: its table, and the way from a request to the field or method that serves it.
+///
+/// See the [crate's documentation](crate) for the attributes. Entries stand in the table in the order of the source;
+/// those of one `#[did]` in the order of its words.
+#[proc_macro_derive(Service, attributes(service, did))]
+pub fn service(input: TokenStream) -> TokenStream {
+    service::derive(&parse_macro_input!(input as DeriveInput)).into()
+}
+
+/// Makes a typed client: for `Thermostat` a `ThermostatClient`, as visible as the struct.
+///
+/// See the [crate's documentation](crate) for the attributes. `ThermostatClient::new(&peer)` calls the declared ids,
+/// `ThermostatClient::at(&peer, 100)` those shifted by 100. The methods return a `PendingCall` of the value:
+///
+/// | declared | method |
+/// | --- | --- |
+/// | `read` on the field `setpoint: f64` | `setpoint()` |
+/// | `write` on it, with a method or not | `set_setpoint(value: f64)` |
+/// | `fn name(cx, a: A) -> T` on the struct | `name(a: A)` |
+///
+/// Two operations that would get a method of the same name, or one called `new` or `at`, are refused. A struct that
+/// derives the client alone needs none of the methods it names.
+#[proc_macro_derive(Client, attributes(service, did))]
+pub fn client(input: TokenStream) -> TokenStream {
+    client::derive(&parse_macro_input!(input as DeriveInput)).into()
+}

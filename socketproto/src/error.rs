@@ -70,7 +70,9 @@ pub enum Error {
         fault: Fault,
     },
     /// The answer did not come in time; whether the request was executed is unknown.
-    #[error("{operation}: no answer within {timeout:?}, outcome unknown; a longer time is set by `.timeout(..)`")]
+    #[error(
+        "{operation}: no answer within {timeout:?}, outcome unknown; a longer time is set by `.timeout(..)`"
+    )]
     TimedOut {
         /// What was asked.
         operation: Box<Operation>,
@@ -140,7 +142,9 @@ pub enum Error {
         reason: Box<str>,
     },
     /// The peer does not answer HELLO.
-    #[error("{address} does not answer HELLO; towards a peer of the Python library use `.old_peer()` or `?peer=old`")]
+    #[error(
+        "{address} does not answer HELLO; towards a peer of the Python library use `.old_peer()` or `?peer=old`"
+    )]
     PeerTooOld {
         /// The address as given.
         address: Box<str>,
@@ -170,7 +174,9 @@ pub enum Error {
         reason: Box<str>,
     },
     /// The service id belongs to the framework.
-    #[error("{service_id} is reserved for the framework; ids below 0xFFFF0000 other than 0, 1, 8 and 9 are free")]
+    #[error(
+        "{service_id} is reserved for the framework; ids below 0xFFFF0000 other than 0, 1, 8 and 9 are free"
+    )]
     ReservedSid {
         /// The id.
         service_id: ServiceId,

@@ -157,11 +157,7 @@ impl Status {
 
     /// The status of this number; none above [`Status::MAX`].
     pub const fn new(value: u32) -> Option<Self> {
-        if value <= Self::MAX.0 {
-            Some(Self(value))
-        } else {
-            None
-        }
+        if value <= Self::MAX.0 { Some(Self(value)) } else { None }
     }
 
     /// The number of this status.

@@ -340,10 +340,10 @@ mod tests {
         link.reply(8, Status::OKAY, b"22");
         let mut taken = Outgoing::default();
         link.take(&mut taken);
-        assert_eq!(taken.replies.iter().map(|reply| (reply.request, reply.length)).collect::<Vec<_>>(), [
-            (7, 1),
-            (8, 2)
-        ]);
+        assert_eq!(
+            taken.replies.iter().map(|reply| (reply.request, reply.length)).collect::<Vec<_>>(),
+            [(7, 1), (8, 2)]
+        );
         assert_eq!(taken.reply_data, b"122");
         taken.clear();
         link.take(&mut taken);

@@ -29,19 +29,19 @@ pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Peer {
     link: Arc<Link>,
     /// Closes the connection with its last holder; absent where the server holds the connection.
-    guard: Option<Arc<CloseOnDrop>>,
+    _guard: Option<Arc<CloseOnDrop>>,
     /// Whether the calls are made by a handler.
     nested: bool,
 }
 
 impl Peer {
     pub(crate) fn of_handler(link: Arc<Link>) -> Self {
-        Self { link, guard: None, nested: true }
+        Self { link, _guard: None, nested: true }
     }
 
     pub(crate) fn of_client(link: Arc<Link>) -> Self {
         let guard = Arc::new(CloseOnDrop(Arc::clone(&link)));
-        Self { link, guard: Some(guard), nested: false }
+        Self { link, _guard: Some(guard), nested: false }
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
@@ -208,7 +208,14 @@ impl<R> PendingCall<R> {
         };
         let (service_id, data_id) = (self.service_id, self.data_id);
         let (timeout, nested) = (self.timeout, self.peer.nested);
-        let sent = self.peer.link.call(cx.waker(), |call| NewCall { call, service_id, data_id, data, timeout, nested });
+        let sent = self.peer.link.call(cx.waker(), |call| NewCall {
+            call,
+            service_id,
+            data_id,
+            data,
+            timeout,
+            nested,
+        });
         match sent {
             Ok(call) => {
                 self.state = CallState::Waiting(call);
@@ -234,9 +241,10 @@ impl<R: DeserializeOwned> PendingCall<R> {
                 Err(Error::TimedOut { operation: self.operation(), timeout: self.timeout })
             }
             Err(CallFailure::Lost(reason)) => Err(self.lost(reason.to_string())),
-            Err(CallFailure::NotSendable(reason)) => {
-                Err(Error::NotSendable { operation: self.operation(), reason: format!("request {reason}").into() })
-            }
+            Err(CallFailure::NotSendable(reason)) => Err(Error::NotSendable {
+                operation: self.operation(),
+                reason: format!("request {reason}").into(),
+            }),
             Err(CallFailure::UnknownService) => Err(Error::UnknownService { operation: self.operation() }),
         }
     }
@@ -267,7 +275,9 @@ impl<R: DeserializeOwned> Future for PendingCall<R> {
                     Poll::Pending
                 }
             },
-            CallState::Over => Poll::Ready(Err(self.lost("the call was polled after it was over".to_owned()))),
+            CallState::Over => {
+                Poll::Ready(Err(self.lost("the call was polled after it was over".to_owned())))
+            }
         }
     }
 }

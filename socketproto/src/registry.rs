@@ -41,8 +41,12 @@ impl<H> Registry<H> {
             let data_id = declared.data_id().value().checked_add(shift).map(DataId::new);
             let data_id = data_id.ok_or_else(|| Error::Config {
                 setting: "service_at",
-                reason: format!("shifting {} of {} by {shift} exceeds 2^32 - 1", declared.data_id(), table.name())
-                    .into(),
+                reason: format!(
+                    "shifting {} of {} by {shift} exceeds 2^32 - 1",
+                    declared.data_id(),
+                    table.name()
+                )
+                .into(),
             })?;
             let service_id = declared.service_id();
             if declared.is_public() {
@@ -61,7 +65,12 @@ impl<H> Registry<H> {
     }
 
     /// Adds a callback for one key; `None` stands for all ids.
-    pub(crate) fn add_callback(&mut self, service_id: Option<ServiceId>, data_id: Option<DataId>, handler: H) {
+    pub(crate) fn add_callback(
+        &mut self,
+        service_id: Option<ServiceId>,
+        data_id: Option<DataId>,
+        handler: H,
+    ) {
         let routes = vec![Declared { service_id, data_id, entry: 0, name: "callback" }];
         self.handlers.push(Registered { name: "a callback".to_owned(), routes, handler });
     }
@@ -116,10 +125,14 @@ mod tests {
     use super::*;
     use crate::service::Entry;
 
-    static LAMP: ServiceTable = ServiceTable::new("lamp", "", &[
-        Entry::new(ServiceId::READ_REQUEST, DataId::new(1), "on").public(),
-        Entry::new(ServiceId::WRITE_REQUEST, DataId::new(1), "on"),
-    ]);
+    static LAMP: ServiceTable = ServiceTable::new(
+        "lamp",
+        "",
+        &[
+            Entry::new(ServiceId::READ_REQUEST, DataId::new(1), "on").public(),
+            Entry::new(ServiceId::WRITE_REQUEST, DataId::new(1), "on"),
+        ],
+    );
 
     const TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -9,8 +9,8 @@ use std::fmt;
 use std::rc::Rc;
 
 use futures_util::future::LocalBoxFuture;
-use serde::de::DeserializeOwned;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::fault::Fault;
 use crate::id::{DataId, ServiceId, Status};

@@ -13,17 +13,21 @@ const SEED_BYTES: usize = 32;
 const KEY_BYTES: usize = 64;
 
 /// A question of a connection.
-#[derive(Message)]
-#[rtype(result = "()")]
 pub(crate) struct Ask {
     pub(crate) question: AuthQuestion,
     pub(crate) answer_to: Recipient<Answer>,
 }
 
+impl Message for Ask {
+    type Result = ();
+}
+
 /// The answer to a connection.
-#[derive(Message)]
-#[rtype(result = "()")]
 pub(crate) struct Answer(pub(crate) AuthAnswer);
+
+impl Message for Answer {
+    type Result = ();
+}
 
 /// The actor.
 pub(crate) struct Authenticator {

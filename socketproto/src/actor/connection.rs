@@ -3,12 +3,12 @@
 //! Calls and replies do not come through its mailbox but through the [`Link`]: a message for each would cost more than
 //! all the rest. The mailbox carries control alone.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext, ActorFuture, Addr, AsyncContext, Context, Handler, Message};
-use std::pin::Pin;
-use std::task::{Poll, ready};
 use tokio::sync::oneshot;
 use tracing::{Span, info, info_span};
 
@@ -33,10 +33,12 @@ pub(crate) type ReadySender = oneshot::Sender<Result<(), CloseReason>>;
 pub(crate) type OnEnd = Box<dyn FnOnce()>;
 
 /// No further requests; close when those that run are answered, at the latest at this time.
-#[derive(Message)]
-#[rtype(result = "()")]
 pub(crate) struct Drain {
     pub(crate) until: Instant,
+}
+
+impl Message for Drain {
+    type Result = ();
 }
 
 /// The actor of one connection.
@@ -95,17 +97,16 @@ impl Connection {
         self.link.register(cx);
         let now = now();
         self.take_outgoing(now);
-        if self.pump.is_due(cx) {
+        if self.pump.is_due(now) {
             self.session.handle_timeout(now);
+        }
+        if self.drain_until.is_some_and(|until| until <= now || self.session.is_idle()) {
+            self.session.close(CloseReason::Local);
         }
         if let Err(reason) = self.pump.read(&mut self.session, cx, now) {
             self.session.close(reason);
         }
         self.hand_out(addr);
-        if self.drain_until.is_some_and(|until| until <= now || self.session.is_idle()) {
-            self.session.close(CloseReason::Local);
-            self.hand_out(|| unreachable_addr());
-        }
         if let Err(reason) = self.pump.write(&mut self.session, cx, now) {
             self.session.close(reason);
         }
@@ -113,6 +114,10 @@ impl Connection {
         if self.session.close_reason().is_some() {
             ready!(self.poll_end(cx, now));
             return Poll::Ready(());
+        }
+        if self.drain_until.is_some() && self.session.is_idle() {
+            // The last answer has just left: the next turn closes.
+            cx.waker().wake_by_ref();
         }
         self.arm(cx, self.session.poll_timeout());
         Poll::Pending
@@ -201,7 +206,9 @@ impl Connection {
             channel_name: self.session.channel_name().cloned(),
         };
         if view != self.shown {
-            if let Some(name) = view.channel_name.as_deref().filter(|_| view.channel_name != self.shown.channel_name) {
+            if let Some(name) =
+                view.channel_name.as_deref().filter(|_| view.channel_name != self.shown.channel_name)
+            {
                 self.span.record("channel", name);
             }
             self.shown = view.clone();
@@ -212,7 +219,8 @@ impl Connection {
     /// Sends what is left, for a moment, then ends.
     fn poll_end(&mut self, cx: &mut std::task::Context<'_>, now: Instant) -> Poll<()> {
         let until = *self.flush_until.get_or_insert(now + FLUSH_TIMEOUT);
-        let hopeless = matches!(self.session.close_reason(), Some(CloseReason::Peer | CloseReason::Transport(_)));
+        let hopeless =
+            matches!(self.session.close_reason(), Some(CloseReason::Peer | CloseReason::Transport(_)));
         if hopeless || until <= now || self.pump.poll_shutdown(&self.session, cx).is_ready() {
             return Poll::Ready(());
         }

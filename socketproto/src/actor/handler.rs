@@ -7,7 +7,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use actix::dev::ToEnvelope;
 use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Handler, Message, Recipient};
 use futures_util::StreamExt;
 use futures_util::future::{AbortHandle, Abortable, LocalBoxFuture};
@@ -23,8 +22,6 @@ use crate::session::RequestId;
 const RETAINED: usize = 64 * 1024;
 
 /// What a handler is told. One type, so that requests and what concerns them keep their order.
-#[derive(Message)]
-#[rtype(result = "()")]
 pub(crate) enum HandlerMessage {
     /// What one read of a connection brought for this handler, in order.
     Run(Vec<Job>),
@@ -32,6 +29,10 @@ pub(crate) enum HandlerMessage {
     Cancel { connection: usize, request: Option<RequestId> },
     /// The endpoint has ended.
     Stop,
+}
+
+impl Message for HandlerMessage {
+    type Result = ();
 }
 
 /// One request to be run.
@@ -94,7 +95,8 @@ impl<S: Service> HandlerActor<S> {
     }
 
     fn cancel(&mut self, connection: usize, request: Option<RequestId>) {
-        let concerned = |id: &(usize, RequestId)| id.0 == connection && request.is_none_or(|request| request == id.1);
+        let concerned =
+            |id: &(usize, RequestId)| id.0 == connection && request.is_none_or(|request| request == id.1);
         for abort in self.aborts.extract_if(|id, _| concerned(id)).map(|(_, abort)| abort) {
             abort.abort();
         }
@@ -105,11 +107,7 @@ impl<S: Service> Actor for HandlerActor<S> {
     type Context = actix::Context<Self>;
 }
 
-impl<S: Service> Handler<HandlerMessage> for HandlerActor<S>
-where
-    Self: Actor<Context = actix::Context<Self>>,
-    actix::Context<Self>: ToEnvelope<Self, HandlerMessage>,
-{
+impl<S: Service> Handler<HandlerMessage> for HandlerActor<S> {
     type Result = ();
 
     fn handle(&mut self, message: HandlerMessage, ctx: &mut Self::Context) {

@@ -22,7 +22,7 @@ use actix::{Actor, Addr, Recipient};
 
 use crate::actor::authenticator::Authenticator;
 use crate::actor::handler::HandlerMessage;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::registry::Registry;
 use crate::secret::{Secret, random_hex};
 use crate::service::Service;
@@ -73,8 +73,3 @@ impl Drop for Endpoint {
 
 /// A registry of services to be started.
 pub(crate) type Services = Registry<StartHandler>;
-
-/// The error of whatever has no runtime to live on any more.
-pub(crate) fn gone<T>(_: T) -> Error {
-    Error::ShutDown
-}

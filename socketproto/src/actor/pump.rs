@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use crate::session::{CloseReason, Session};
@@ -108,10 +108,9 @@ impl Pump {
         Pin::new(&mut self.stream).poll_shutdown(cx).map(|_| ())
     }
 
-    /// Whether the timer has run out.
-    pub(super) fn is_due(&mut self, cx: &mut Context<'_>) -> bool {
-        let due = self.armed.is_some()
-            && self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
+    /// Whether the time the timer was set to has come.
+    pub(super) fn is_due(&mut self, now: Instant) -> bool {
+        let due = self.armed.is_some_and(|armed| armed <= now);
         if due {
             self.armed = None;
         }
@@ -121,16 +120,15 @@ impl Pump {
     /// Sets the timer. One that runs out too early is left alone: deadlines mostly move away, and a turn too many
     /// costs less than moving the timer with each of them.
     pub(super) fn arm(&mut self, deadline: Option<Instant>, cx: &mut Context<'_>) {
-        let Some(deadline) = deadline.filter(|deadline| self.armed.is_none_or(|armed| *deadline < armed)) else {
+        let Some(deadline) = deadline.filter(|deadline| self.armed.is_none_or(|armed| *deadline < armed))
+        else {
             return;
         };
         self.armed = Some(deadline);
         let at = tokio::time::Instant::from_std(deadline);
-        match &mut self.timer {
-            Some(timer) => timer.as_mut().reset(at),
-            None => self.timer = Some(Box::pin(tokio::time::sleep_until(at))),
-        }
-        if self.is_due(cx) {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        timer.as_mut().reset(at);
+        if timer.as_mut().poll(cx).is_ready() {
             cx.waker().wake_by_ref();
         }
     }
@@ -138,7 +136,9 @@ impl Pump {
 
 fn broken(error: &io::Error) -> CloseReason {
     match error.kind() {
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => CloseReason::Peer,
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
+            CloseReason::Peer
+        }
         _ => CloseReason::Transport(error.to_string()),
     }
 }

@@ -68,7 +68,10 @@ mod tests {
     #[test]
     fn a_ticket_answers_exactly_once() {
         assert_eq!(answers(|ticket| ticket.settle(Ok(b"1"))), [(7, Status::OKAY)]);
-        assert_eq!(answers(|ticket| ticket.settle(Err(Fault::unknown("x")))), [(7, Status::SERVICE_OR_DATA_UNKNOWN)]);
+        assert_eq!(
+            answers(|ticket| ticket.settle(Err(Fault::unknown("x")))),
+            [(7, Status::SERVICE_OR_DATA_UNKNOWN)]
+        );
     }
 
     #[test]

@@ -173,7 +173,9 @@ mod tests {
 
     #[test]
     fn only_json_true_is_true() {
-        for (data, right) in [("true", true), ("false", false), ("1", false), ("\"true\"", false), ("[true]", false)] {
+        for (data, right) in
+            [("true", true), ("false", false), ("1", false), ("\"true\"", false), ("[true]", false)]
+        {
             let (mut auth, _) = client_after(&format!("\"{SEED}\""));
             assert!(auth.key_sent());
             assert_eq!(auth.verdict_received(&json(data)), Some(right), "{data}");

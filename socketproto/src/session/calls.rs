@@ -137,7 +137,12 @@ impl Calls {
     }
 
     /// Finds the call a response belongs to, and ends it.
-    pub(super) fn complete(&mut self, response: ServiceId, data_id: DataId, message_id: Option<u64>) -> Match {
+    pub(super) fn complete(
+        &mut self,
+        response: ServiceId,
+        data_id: DataId,
+        message_id: Option<u64>,
+    ) -> Match {
         let key = (response, data_id);
         let Some(id) = message_id else { return self.complete_in_order(key) };
         match self.by_id.get(&id) {

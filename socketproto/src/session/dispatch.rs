@@ -50,7 +50,10 @@ impl Dispatch {
                 return Err(Error::ReservedSid { service_id });
             }
         }
-        if request == response || self.services.contains_key(&request) || self.responses.contains_key(&request) {
+        if request == response
+            || self.services.contains_key(&request)
+            || self.responses.contains_key(&request)
+        {
             return Err(Error::RequestSidExists { service_id: request });
         }
         if self.services.contains_key(&response) || self.responses.contains_key(&response) {

@@ -79,8 +79,16 @@ pub(crate) enum CloseReason {
     Transport(String),
     /// The first byte starts no framing that is taken here.
     UnknownFraming(u8),
-    FrameTooLarge { found: usize, limit: usize, setting: &'static str },
-    BufferTooLarge { found: usize, limit: usize, setting: &'static str },
+    FrameTooLarge {
+        found: usize,
+        limit: usize,
+        setting: &'static str,
+    },
+    BufferTooLarge {
+        found: usize,
+        limit: usize,
+        setting: &'static str,
+    },
     /// Nothing came.
     FirstByteTimeout,
     /// No trust in time.
@@ -102,7 +110,9 @@ impl fmt::Display for CloseReason {
             Self::Peer => f.write_str("closed by the peer"),
             Self::Local => f.write_str("closed by this side"),
             Self::Transport(error) => f.write_str(error),
-            Self::UnknownFraming(byte) => write!(f, "the first byte, 0x{byte:02x}, starts neither STP nor length framing"),
+            Self::UnknownFraming(byte) => {
+                write!(f, "the first byte, 0x{byte:02x}, starts neither STP nor length framing")
+            }
             Self::FrameTooLarge { found, limit, setting } => {
                 write!(f, "a frame of {found} bytes exceeds {setting} of {limit}")
             }
@@ -112,7 +122,9 @@ impl fmt::Display for CloseReason {
             Self::FirstByteTimeout => f.write_str("no first byte within first_byte_timeout"),
             Self::TrustTimeout => f.write_str("not authenticated within trust_timeout"),
             Self::WriteTimeout => f.write_str("slow reader: no byte could be sent within write_timeout"),
-            Self::TooManyProtocolErrors => f.write_str("more damaged or malformed frames than protocol_errors"),
+            Self::TooManyProtocolErrors => {
+                f.write_str("more damaged or malformed frames than protocol_errors")
+            }
             Self::PeerTooOld => f.write_str("the peer does not answer HELLO"),
             Self::AuthenticationFailed(reason) => f.write_str(reason),
             Self::Echo => f.write_str("the line echoes: the peer's HELLO is our own"),

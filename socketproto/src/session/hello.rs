@@ -80,7 +80,8 @@ mod tests {
 
     #[test]
     fn odd_data_are_refused() {
-        for text in ["null", "{}", r#"{"session":1}"#, r#"{"session":"a","max_frame":-1,"max_in_flight":1}"#] {
+        for text in ["null", "{}", r#"{"session":1}"#, r#"{"session":"a","max_frame":-1,"max_in_flight":1}"#]
+        {
             assert_eq!(agree(text), None, "{text}");
         }
     }

@@ -48,8 +48,10 @@ use crate::session::requests::{Origin, Requests};
 
 pub(crate) use crate::session::calls::NewCall;
 pub(crate) use crate::session::event::{
-    AuthAnswer, AuthQuestion, CallFailure, CallKey, CallOutcome, CloseReason, Counters, Event, Incoming, RequestId,
+    AuthAnswer, AuthQuestion, CallFailure, CallKey, CallOutcome, CloseReason, Counters, Event, Incoming,
+    RequestId,
 };
+pub(crate) use crate::session::receive::is_channel_name;
 
 /// How long a client waits for the answer to its HELLO (protocol.md section 3).
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
@@ -506,7 +508,9 @@ impl Session {
             let data = str::from_utf8(&waiting.new.data).unwrap_or("null");
             match self.send(&header, data, format, now) {
                 Ok(()) => self.calls.sent(&waiting, message_id),
-                Err(error) => self.completed(waiting.new.call, Err(CallFailure::NotSendable(error.to_string()))),
+                Err(error) => {
+                    self.completed(waiting.new.call, Err(CallFailure::NotSendable(error.to_string())))
+                }
             }
             if self.closed.is_some() {
                 return;

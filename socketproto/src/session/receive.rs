@@ -182,8 +182,11 @@ impl Session {
             // A request has an even id, its response the next.
             other if other.value() % 2 == 0 && other != ServiceId::CANCEL => {
                 let response = ServiceId::new(other.value() + 1);
-                let status =
-                    if self.is_gated() { Status::AUTHENTICATION_REQUIRED } else { Status::SERVICE_OR_DATA_UNKNOWN };
+                let status = if self.is_gated() {
+                    Status::AUTHENTICATION_REQUIRED
+                } else {
+                    Status::SERVICE_OR_DATA_UNKNOWN
+                };
                 self.refuse(&origin(response, header, format), status, now);
             }
             _ => self.counters.unhandled += 1,
@@ -220,7 +223,9 @@ impl Session {
         }
         if !header.status.is_okay() {
             return self.authentication_failed(match header.status {
-                Status::OPERATION_NOT_PERMITTED => "the server has no secret, or does not take this kind of login",
+                Status::OPERATION_NOT_PERMITTED => {
+                    "the server has no secret, or does not take this kind of login"
+                }
                 _ => "the server refused the authentication",
             });
         }
@@ -261,7 +266,8 @@ impl Session {
             return self.respond(&origin, Status::OKAY, name.as_str(), now);
         }
         let Some(name) = channel_name(data) else {
-            let text = self.fault_data("a channel name is text of 1 to 64 characters without control characters");
+            let text =
+                self.fault_data("a channel name is text of 1 to 64 characters without control characters");
             return self.respond(&origin, Status::CALLBACK_ERROR, &text, now);
         };
         if first {

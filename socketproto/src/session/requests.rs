@@ -168,7 +168,9 @@ impl Order {
 
     fn hold(&mut self, request: RequestId, origin: Origin, answer: Answer) {
         let places = self.0.get_mut(&origin.key());
-        if let Some(place) = places.and_then(|places| places.iter_mut().find(|place| place.request == request)) {
+        if let Some(place) =
+            places.and_then(|places| places.iter_mut().find(|place| place.request == request))
+        {
             place.held = Some((origin, answer));
         }
     }

@@ -52,8 +52,9 @@ fn parse(text: &str) -> Result<Address, String> {
 fn tcp(place: &str) -> Result<Place, String> {
     let (host, port) = match place.strip_prefix('[') {
         Some(rest) => {
-            let (host, after) =
-                rest.split_once(']').ok_or("the bracket of the IPv6 address is not closed, write tcp://[::1]:PORT")?;
+            let (host, after) = rest
+                .split_once(']')
+                .ok_or("the bracket of the IPv6 address is not closed, write tcp://[::1]:PORT")?;
             (host, after.strip_prefix(':'))
         }
         None => match place.rsplit_once(':') {
@@ -128,9 +129,15 @@ mod tests {
     #[test]
     fn options_are_understood() {
         let address = Address::parse("tcp://h:1?framing=stp&format=struct&peer=old").unwrap();
-        assert_eq!((address.framing, address.format, address.old_peer), (Some(Framing::Stp), Format::Struct, true));
+        assert_eq!(
+            (address.framing, address.format, address.old_peer),
+            (Some(Framing::Stp), Format::Struct, true)
+        );
         let address = Address::parse("tcp://h:1?framing=length&format=json&peer=new").unwrap();
-        assert_eq!((address.framing, address.format, address.old_peer), (Some(Framing::Length), Format::Json, false));
+        assert_eq!(
+            (address.framing, address.format, address.old_peer),
+            (Some(Framing::Length), Format::Json, false)
+        );
     }
 
     #[test]

@@ -17,7 +17,8 @@ const BUFFER: usize = 64 * 1024;
 const BACKLOG: usize = 1024;
 
 /// The listeners of the process, by name.
-static LISTENERS: LazyLock<Mutex<HashMap<String, mpsc::Sender<DuplexStream>>>> = LazyLock::new(Mutex::default);
+static LISTENERS: LazyLock<Mutex<HashMap<String, mpsc::Sender<DuplexStream>>>> =
+    LazyLock::new(Mutex::default);
 /// Numbers listeners without a name.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
@@ -86,7 +87,10 @@ mod tests {
     #[test]
     fn a_name_is_free_again_when_its_listener_is_gone() {
         let first = Listener::bind("memory-test-reuse").unwrap();
-        assert_eq!(Listener::bind("memory-test-reuse").err().map(|e| e.kind()), Some(io::ErrorKind::AddrInUse));
+        assert_eq!(
+            Listener::bind("memory-test-reuse").err().map(|e| e.kind()),
+            Some(io::ErrorKind::AddrInUse)
+        );
         drop(first);
         assert!(Listener::bind("memory-test-reuse").is_ok());
     }

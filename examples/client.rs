@@ -1,0 +1,56 @@
+//! Shows a thermostat and changes it.
+//!
+//! `cargo run --example client -- tcp://127.0.0.1:4000 --secret TEXT --setpoint 22.5`
+
+use clap::Parser;
+use socketproto::prelude::*;
+use socketproto_examples::flags::log;
+use socketproto_examples::thermostat::ThermostatClient;
+
+/// Shows a thermostat and changes it.
+#[derive(Debug, Parser)]
+struct Flags {
+    /// Where the thermostat listens: tcp://HOST:PORT
+    url: String,
+    /// The secret that the thermostat knows too
+    #[arg(long, value_name = "TEXT")]
+    secret: Option<String>,
+    /// The name of the channel
+    #[arg(long, value_name = "NAME")]
+    channel: Option<String>,
+    /// The target temperature to set, in °C
+    #[arg(long, value_name = "CELSIUS", allow_negative_numbers = true)]
+    setpoint: Option<f64>,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> std::process::ExitCode {
+    log();
+    match show(Flags::parse()).await {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+async fn show(flags: Flags) -> socketproto::Result<()> {
+    let mut builder = Client::connect(flags.url);
+    if let Some(secret) = flags.secret {
+        builder = builder.secret(Secret::from_text(secret)?);
+    }
+    if let Some(channel) = flags.channel {
+        builder = builder.channel_name(channel);
+    }
+    let client = builder.await?;
+    let room = ThermostatClient::new(&client);
+    if let Some(setpoint) = flags.setpoint {
+        room.set_setpoint(setpoint).await?;
+    }
+    println!("uptime {} s", room.uptime().await?);
+    println!("temperature {} °C", room.temperature().await?);
+    println!("setpoint {} °C", room.setpoint().await?);
+    client.close().await;
+    Ok(())
+}

@@ -1,0 +1,52 @@
+//! The flags of the example servers.
+
+use clap::{Parser, ValueEnum};
+use socketproto::{Result, Secret, Server, ServerBuilder};
+use tracing_subscriber::EnvFilter;
+
+/// How a server is run.
+#[derive(Debug, Parser)]
+pub struct ServerFlags {
+    /// Where to listen: tcp://HOST:PORT, port 0 for a free one
+    #[arg(long, value_name = "URL", default_value = "tcp://127.0.0.1:0")]
+    pub listen: String,
+    /// The secret that clients have to prove
+    #[arg(long, value_name = "TEXT")]
+    pub secret: Option<String>,
+    /// How clients prove it
+    #[arg(long, value_enum, default_value_t = Security::Legacy)]
+    pub security: Security,
+    /// The name of the channel
+    #[arg(long, value_name = "NAME")]
+    pub channel: Option<String>,
+}
+
+/// How clients prove the secret.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Security {
+    /// Challenge and response over an open line
+    Legacy,
+}
+
+impl ServerFlags {
+    /// A server as the flags say.
+    ///
+    /// # Errors
+    /// Where the secret is empty.
+    pub fn server(self) -> Result<ServerBuilder> {
+        let mut server = Server::bind(self.listen);
+        if let Some(secret) = self.secret {
+            server = server.secret(Secret::from_text(secret)?);
+        }
+        if let Some(channel) = self.channel {
+            server = server.channel_name(channel);
+        }
+        Ok(server)
+    }
+}
+
+/// Logs go to stderr; `RUST_LOG=debug` shows more of them.
+pub fn log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

@@ -1,0 +1,207 @@
+//! The actor of one server: it accepts, counts, and in the end drains its connections.
+
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::{Duration, Instant};
+
+use actix::{Actor, ActorContext, ActorFuture, Addr, AsyncContext, Context, Handler, Message};
+use rustc_hash::FxHashMap;
+use tokio::time::Sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::actor::Endpoint;
+use crate::actor::connection::{Connection, Drain};
+use crate::link::Link;
+use crate::transport::{self, Connected};
+
+/// Connections accepted in one turn; then those that are there have theirs.
+const ACCEPTS_PER_TURN: usize = 64;
+/// The wait after an error of accept, doubled with each further one (protocol.md section 8).
+const MIN_BACKOFF: Duration = Duration::from_millis(10);
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
+
+/// Stop accepting, let run what runs until this time, close.
+pub(crate) struct Shutdown {
+    pub(crate) until: Instant,
+}
+
+impl Message for Shutdown {
+    type Result = ();
+}
+
+/// A connection has ended.
+struct Gone(u64);
+
+impl Message for Gone {
+    type Result = ();
+}
+
+/// The actor of one server.
+pub(crate) struct Listener {
+    listener: Option<transport::Listener>,
+    endpoint: Arc<Endpoint>,
+    connections: FxHashMap<u64, Member>,
+    next: u64,
+    per_address: FxHashMap<IpAddr, usize>,
+    backoff: Duration,
+    waiting: Option<Pin<Box<Sleep>>>,
+    refused: u64,
+    /// Told when all is over.
+    closed: CancellationToken,
+}
+
+struct Member {
+    addr: Addr<Connection>,
+    ip: Option<IpAddr>,
+}
+
+impl Listener {
+    /// Starts the actor on this thread.
+    pub(crate) fn start(
+        listener: transport::Listener,
+        endpoint: Arc<Endpoint>,
+        closed: CancellationToken,
+    ) -> Addr<Self> {
+        Self::create(|ctx| {
+            ctx.set_mailbox_capacity(0);
+            ctx.spawn(Accept);
+            Self {
+                listener: Some(listener),
+                endpoint,
+                connections: FxHashMap::default(),
+                next: 0,
+                per_address: FxHashMap::default(),
+                backoff: MIN_BACKOFF,
+                waiting: None,
+                refused: 0,
+                closed,
+            }
+        })
+    }
+
+    fn poll_accept(&mut self, addr: impl Fn() -> Addr<Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
+        for _ in 0..ACCEPTS_PER_TURN {
+            if let Some(waiting) = &mut self.waiting {
+                std::task::ready!(waiting.as_mut().poll(cx));
+                self.waiting = None;
+            }
+            let Some(listener) = &mut self.listener else { return Poll::Ready(()) };
+            match std::task::ready!(listener.poll_accept(cx)) {
+                Ok(line) => {
+                    self.backoff = MIN_BACKOFF;
+                    self.admit(line, &addr);
+                }
+                Err(error) => {
+                    warn!(%error, wait = ?self.backoff, "cannot accept");
+                    self.waiting = Some(Box::pin(tokio::time::sleep(self.backoff)));
+                    self.backoff = (self.backoff * 2).min(MAX_BACKOFF);
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn admit(&mut self, line: Connected, addr: impl Fn() -> Addr<Self>) {
+        if let Some(limit) = self.exceeded(&line) {
+            self.refused += 1;
+            if self.refused == 1 {
+                warn!(peer = %line.peer, limit, "connection refused; further ones are logged at debug level");
+            } else {
+                debug!(peer = %line.peer, limit, refused = self.refused, "connection refused");
+            }
+            return;
+        }
+        info!(peer = %line.peer, "connection accepted");
+        let (id, ip) = (self.next, line.ip);
+        self.next += 1;
+        if let Some(ip) = ip {
+            *self.per_address.entry(ip).or_default() += 1;
+        }
+        let link = Arc::new(Link::new(Arc::clone(&line.peer)));
+        let listener = addr();
+        let on_end = Box::new(move || listener.do_send(Gone(id)));
+        let addr = Connection::start(line, link, Arc::clone(&self.endpoint), None, on_end);
+        self.connections.insert(id, Member { addr, ip });
+    }
+
+    /// The limit that one more connection would exceed.
+    fn exceeded(&self, line: &Connected) -> Option<&'static str> {
+        let limits = &self.endpoint.config.limits;
+        let from_there = line.ip.filter(|ip| !ip.is_loopback()).and_then(|ip| self.per_address.get(&ip));
+        if self.connections.len() >= limits.max_connections {
+            Some("max_connections")
+        } else if from_there.is_some_and(|count| *count >= limits.max_connections_per_address) {
+            Some("max_connections_per_address")
+        } else {
+            None
+        }
+    }
+
+    fn forget(&mut self, id: u64) {
+        let Some(ip) = self.connections.remove(&id).and_then(|member| member.ip) else { return };
+        if let Some(count) = self.per_address.get_mut(&ip) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_address.remove(&ip);
+            }
+        }
+    }
+
+    fn stop_when_empty(&self, ctx: &mut Context<Self>) {
+        if self.listener.is_none() && self.connections.is_empty() {
+            ctx.stop();
+        }
+    }
+}
+
+impl Actor for Listener {
+    type Context = Context<Self>;
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        info!("server closed");
+        self.closed.cancel();
+    }
+}
+
+impl Handler<Gone> for Listener {
+    type Result = ();
+
+    fn handle(&mut self, gone: Gone, ctx: &mut Context<Self>) {
+        self.forget(gone.0);
+        self.stop_when_empty(ctx);
+    }
+}
+
+impl Handler<Shutdown> for Listener {
+    type Result = ();
+
+    fn handle(&mut self, shutdown: Shutdown, ctx: &mut Context<Self>) {
+        self.listener = None;
+        for member in self.connections.values() {
+            member.addr.do_send(Drain { until: shutdown.until });
+        }
+        self.stop_when_empty(ctx);
+    }
+}
+
+/// The actor's one item.
+struct Accept;
+
+impl ActorFuture<Listener> for Accept {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        actor: &mut Listener,
+        ctx: &mut Context<Listener>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        actor.poll_accept(|| ctx.address(), cx)
+    }
+}

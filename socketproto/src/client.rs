@@ -1,0 +1,176 @@
+//! The side that connects.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::ops::Deref;
+use std::pin::Pin;
+
+use crate::actor::connector::{Connect, connect};
+use crate::actor::runtime::Runtime;
+use crate::endpoint::Settings;
+use crate::error::Result;
+use crate::fault::Fault;
+use crate::id::{DataId, ServiceId};
+use crate::limits::Limits;
+use crate::message::{Json, Message};
+use crate::peer::Peer;
+use crate::secret::Secret;
+use crate::service::Service;
+use crate::session::Role;
+
+/// A connection to a server. Clones mean the same connection; it is closed when the last of them, and of its
+/// [`Peer`]s and calls, is dropped.
+///
+/// It dereferences to [`Peer`], where the calls are; a derived client such as `LampClient::new(&client)` gives them
+/// types and names.
+///
+/// ```
+/// use socketproto::{Client, Json, Server, ServiceId};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> socketproto::Result<()> {
+/// let server = Server::bind("mem://")
+///     .register_callback(Some(ServiceId::READ_REQUEST), Some(7.into()), |_| Ok(Json::encode(&21.5).unwrap_or_default()))
+///     .start()
+///     .await?;
+/// let client = Client::connect(server.address()).await?;
+/// assert_eq!(client.read::<f64>(7).await?, 21.5);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a connection is closed when its last handle is dropped"]
+pub struct Client(Peer);
+
+impl Client {
+    /// Begins a connection to an address: `tcp://HOST:PORT` or `mem://NAME`; await it to connect.
+    ///
+    /// Options: `?peer=old` speaks to a peer of the Python library; `?format=struct` sends struct frames until the
+    /// peer shows its own format.
+    pub fn connect(address: impl Into<String>) -> ClientBuilder {
+        ClientBuilder { settings: Settings::new(address), old_peer: false }
+    }
+
+    /// Closes the connection: calls that wait fail at once.
+    pub async fn close(&self) {
+        self.0.link().request_close();
+        self.closed().await;
+    }
+
+    /// Waits until the connection is closed, by either side.
+    pub async fn closed(&self) {
+        self.0.link().closed().await;
+    }
+}
+
+impl Deref for Client {
+    type Target = Peer;
+
+    fn deref(&self) -> &Peer {
+        &self.0
+    }
+}
+
+impl AsRef<Peer> for Client {
+    fn as_ref(&self) -> &Peer {
+        &self.0
+    }
+}
+
+/// What a client is told before it connects; await it to connect.
+#[must_use = "a client connects when it is awaited"]
+pub struct ClientBuilder {
+    settings: Settings,
+    old_peer: bool,
+}
+
+impl ClientBuilder {
+    /// Proves to the server that this side knows the secret.
+    pub fn secret(mut self, secret: Secret) -> Self {
+        self.settings.secret = Some(secret);
+        self
+    }
+
+    /// The name of the channel in logs: 1 to 64 characters without control characters. The server takes it over.
+    pub fn channel_name(mut self, name: impl Into<String>) -> Self {
+        self.settings.channel_name(name.into());
+        self
+    }
+
+    /// The server is one of the Python library: STP framing, no HELLO, answers in the order of the calls.
+    pub fn old_peer(mut self) -> Self {
+        self.old_peer = true;
+        self
+    }
+
+    /// Serves a service to the server.
+    pub fn service<S: Service + Send>(mut self, service: S) -> Self {
+        self.settings.service(0, service);
+        self
+    }
+
+    /// Serves a service with all its data ids shifted.
+    pub fn service_at<S: Service + Send>(mut self, shift: u32, service: S) -> Self {
+        self.settings.service(shift, service);
+        self
+    }
+
+    /// Runs a closure for messages of a service and datum, as
+    /// [`ServerBuilder::register_callback`](crate::ServerBuilder::register_callback).
+    pub fn register_callback<F>(
+        mut self,
+        service_id: Option<ServiceId>,
+        data_id: Option<DataId>,
+        callback: F,
+    ) -> Self
+    where
+        F: FnMut(&Message) -> Result<Json, Fault> + Send + 'static,
+    {
+        self.settings.callback(service_id, data_id, callback);
+        self
+    }
+
+    /// Declares a service of the application: messages of `request` are answered with `response`.
+    pub fn add_service(mut self, request: impl Into<ServiceId>, response: impl Into<ServiceId>) -> Self {
+        self.settings.add_service(request.into(), response.into());
+        self
+    }
+
+    /// What is taken from the server.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.settings.limits(limits);
+        self
+    }
+
+    async fn open(self) -> Result<Client> {
+        let Self { settings, old_peer } = self;
+        let mut address = settings.address()?;
+        address.old_peer |= old_peer;
+        let (config, secret, handlers) = settings.build(Role::Client, &address)?;
+        let place = address.place;
+        let runtime = Runtime::current()?;
+        runtime.run(move || connect(Connect { place, config, secret, handlers })).await?.map(Client)
+    }
+}
+
+/// Connects, and waits until calls can be made: the line is there within 5 s, HELLO is answered, and where a secret is
+/// set the server has taken the key.
+///
+/// # Errors
+/// [`Error::Address`](crate::Error::Address), [`Error::Config`](crate::Error::Config) and its kin for what was said to
+/// the builder; [`Error::Connect`](crate::Error::Connect) where nobody answers,
+/// [`Error::AuthenticationFailed`](crate::Error::AuthenticationFailed),
+/// [`Error::PeerTooOld`](crate::Error::PeerTooOld), [`Error::NotReady`](crate::Error::NotReady).
+impl IntoFuture for ClientBuilder {
+    type Output = Result<Client>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Result<Client>> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.open())
+    }
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,131 @@
+//! What servers and clients are told before they start: the settings they share.
+
+use std::sync::Arc;
+
+use crate::actor::{Services, new_session, starter};
+use crate::callback::Callback;
+use crate::error::{Error, Result};
+use crate::fault::Fault;
+use crate::framing::Framing;
+use crate::id::{DataId, ServiceId};
+use crate::limits::Limits;
+use crate::message::{Json, Message};
+use crate::secret::Secret;
+use crate::service::Service;
+use crate::session::{Config, Role, is_channel_name};
+use crate::transport::Address;
+
+/// The settings of an endpoint.
+pub(crate) struct Settings {
+    address: String,
+    pub(crate) secret: Option<Secret>,
+    channel_name: Option<String>,
+    limits: Limits,
+    services: Services,
+    /// The first mistake made while building; reported by the start.
+    mistake: Option<Error>,
+}
+
+impl Settings {
+    pub(crate) fn new(address: impl Into<String>) -> Self {
+        Self {
+            address: address.into(),
+            secret: None,
+            channel_name: None,
+            limits: Limits::default(),
+            services: Services::new(),
+            mistake: None,
+        }
+    }
+
+    pub(crate) fn address(&self) -> Result<Address> {
+        Address::parse(&self.address)
+    }
+
+    pub(crate) fn channel_name(&mut self, name: String) {
+        self.channel_name = Some(name);
+    }
+
+    pub(crate) fn limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    pub(crate) fn service<S: Service + Send>(&mut self, shift: u32, service: S) {
+        let added = self.services.add_table(S::SERVICE, shift, starter(service));
+        self.note(added);
+    }
+
+    pub(crate) fn callback<F>(&mut self, service_id: Option<ServiceId>, data_id: Option<DataId>, callback: F)
+    where
+        F: FnMut(&Message) -> Result<Json, Fault> + Send + 'static,
+    {
+        self.services.add_callback(service_id, data_id, starter(Callback(callback)));
+    }
+
+    pub(crate) fn add_service(&mut self, request: ServiceId, response: ServiceId) {
+        self.services.add_service(request, response);
+    }
+
+    pub(crate) fn whitelist(&mut self, service_id: ServiceId, data_id: DataId) {
+        self.services.add_to_whitelist(service_id, data_id);
+    }
+
+    /// What a session needs, the secret, and what starts the handlers.
+    pub(crate) fn build(
+        self,
+        role: Role,
+        address: &Address,
+    ) -> Result<(Config, Option<Secret>, Vec<crate::actor::StartHandler>)> {
+        if let Some(mistake) = self.mistake {
+            return Err(mistake);
+        }
+        if let Some(name) = self.channel_name.as_deref().filter(|name| !is_channel_name(name)) {
+            let reason = format!("{name:?} is not text of 1 to 64 characters without control characters");
+            return Err(Error::Config { setting: "channel_name", reason: reason.into() });
+        }
+        check_limits(&self.limits)?;
+        let (dispatch, handlers) = self.services.build(self.limits.handler_timeout)?;
+        let framing = match (role, address.old_peer) {
+            (Role::Server, _) => address.framing,
+            (Role::Client, true) => Some(Framing::Stp),
+            (Role::Client, false) => Some(Framing::Length),
+        };
+        let config = Config {
+            role,
+            session: new_session()?,
+            channel_name: self.channel_name.map(Into::into),
+            secret: self.secret.is_some(),
+            auto_auth: true,
+            hello: !address.old_peer,
+            framing,
+            format: address.format,
+            limits: Arc::new(self.limits),
+            dispatch: Arc::new(dispatch),
+        };
+        Ok((config, self.secret, handlers))
+    }
+
+    fn note(&mut self, added: Result<()>) {
+        if let (Err(error), None) = (added, &self.mistake) {
+            self.mistake = Some(error);
+        }
+    }
+}
+
+fn check_limits(limits: &Limits) -> Result<()> {
+    if limits.max_frame > Limits::MAX_MAX_FRAME {
+        let reason = format!(
+            "{} exceeds {}, the most that length framing can say",
+            limits.max_frame,
+            Limits::MAX_MAX_FRAME
+        );
+        return Err(Error::Config { setting: "limits.max_frame", reason: reason.into() });
+    }
+    if limits.max_in_flight == 0 {
+        return Err(Error::Config {
+            setting: "limits.max_in_flight",
+            reason: "0 would let no request run".into(),
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,264 @@
+//! The side that accepts.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Addr;
+use tokio_util::sync::CancellationToken;
+
+use crate::actor::Endpoint;
+use crate::actor::listener::{Listener, Shutdown};
+use crate::actor::runtime::Runtime;
+use crate::endpoint::Settings;
+use crate::error::{Error, Result};
+use crate::fault::Fault;
+use crate::id::{DataId, ServiceId};
+use crate::limits::Limits;
+use crate::message::{Json, Message};
+use crate::secret::Secret;
+use crate::service::Service;
+use crate::session::Role;
+use crate::transport;
+
+/// How long requests that run may take when a server is shut down.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A running server. Clones mean the same server; it is closed when the last of them is dropped.
+///
+/// ```
+/// use socketproto::prelude::*;
+///
+/// #[derive(Service, Client)]
+/// struct Lamp {
+///     #[did(1, read, write)]
+///     on: bool,
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> socketproto::Result<()> {
+/// let server = Server::bind("mem://").service(Lamp { on: false }).start().await?;
+/// let client = Client::connect(server.address()).await?;
+/// let lamp = LampClient::new(&client);
+/// lamp.set_on(true).await?;
+/// assert!(lamp.on().await?);
+/// server.shutdown().await
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use = "a server is closed when its last handle is dropped"]
+pub struct Server(Arc<Inner>);
+
+struct Inner {
+    address: String,
+    runtime: Runtime,
+    listener: Addr<Listener>,
+    closed: CancellationToken,
+}
+
+impl Server {
+    /// Begins a server on an address: `tcp://HOST:PORT` (port 0 takes a free one) or `mem://NAME` (no name takes a
+    /// free one). Options: `?framing=stp` or `length` fixes the framing, which the first byte of a client tells
+    /// otherwise.
+    pub fn bind(address: impl Into<String>) -> ServerBuilder {
+        ServerBuilder { settings: Settings::new(address), allow_plaintext: false }
+    }
+
+    /// The address clients connect to, with the real port or name.
+    pub fn address(&self) -> &str {
+        &self.0.address
+    }
+
+    /// Stops accepting, lets run what runs for up to 5 s, sends what is left, closes.
+    ///
+    /// # Errors
+    /// None today; the result leaves room for them.
+    pub async fn shutdown(&self) -> Result<()> {
+        self.0.shutdown(SHUTDOWN_TIMEOUT);
+        self.closed().await;
+        Ok(())
+    }
+
+    /// Waits until the server is closed.
+    pub async fn closed(&self) {
+        self.0.closed.cancelled().await;
+    }
+
+    /// Waits for SIGINT or SIGTERM (elsewhere than on Unix: Ctrl-C), then shuts down.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where signals cannot be waited for.
+    pub async fn run_until_signal(&self) -> Result<()> {
+        let signalled = self.0.runtime.run(signal).await?;
+        signalled.map_err(|error| Error::Config { setting: "signals", reason: error.to_string().into() })?;
+        self.shutdown().await
+    }
+}
+
+impl Inner {
+    fn shutdown(&self, within: Duration) {
+        self.listener.do_send(Shutdown { until: std::time::Instant::now() + within });
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shutdown(Duration::ZERO);
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("address", &self.0.address).finish_non_exhaustive()
+    }
+}
+
+#[cfg(unix)]
+async fn signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (interrupted, terminated) = (std::pin::pin!(interrupt.recv()), std::pin::pin!(terminate.recv()));
+    futures_util::future::select(interrupted, terminated).await;
+    Ok(())
+}
+
+#[cfg(not(unix))]
+async fn signal() -> std::io::Result<()> {
+    tokio::signal::ctrl_c().await
+}
+
+/// What a server is told before it starts.
+#[must_use = "a server runs once it is started"]
+pub struct ServerBuilder {
+    settings: Settings,
+    allow_plaintext: bool,
+}
+
+impl ServerBuilder {
+    /// Clients have to prove that they know this secret before anything but public data is served.
+    pub fn secret(mut self, secret: Secret) -> Self {
+        self.settings.secret = Some(secret);
+        self
+    }
+
+    /// The name of the channel in logs: 1 to 64 characters without control characters. A client's own name goes
+    /// first.
+    pub fn channel_name(mut self, name: impl Into<String>) -> Self {
+        self.settings.channel_name(name.into());
+        self
+    }
+
+    /// Serves a service, as an actor of its own.
+    pub fn service<S: Service + Send>(mut self, service: S) -> Self {
+        self.settings.service(0, service);
+        self
+    }
+
+    /// Serves a service with all its data ids shifted, so that one type can be served more than once.
+    pub fn service_at<S: Service + Send>(mut self, shift: u32, service: S) -> Self {
+        self.settings.service(shift, service);
+        self
+    }
+
+    /// Runs a closure for messages of a service and datum; `None` stands for all of them. Where several match, both
+    /// ids go before the service alone, the service before the datum, the datum before all (protocol.md section 6).
+    ///
+    /// ```
+    /// use socketproto::{Json, Message, Server, ServiceId};
+    ///
+    /// # async fn demo() -> socketproto::Result<()> {
+    /// let echo = Server::bind("mem://")
+    ///     .register_callback(Some(ServiceId::READ_REQUEST), None, |message| Ok(message.json().clone()))
+    ///     .start()
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn register_callback<F>(
+        mut self,
+        service_id: Option<ServiceId>,
+        data_id: Option<DataId>,
+        callback: F,
+    ) -> Self
+    where
+        F: FnMut(&Message) -> Result<Json, Fault> + Send + 'static,
+    {
+        self.settings.callback(service_id, data_id, callback);
+        self
+    }
+
+    /// Declares a service of the application: messages of `request` are answered with `response`.
+    pub fn add_service(mut self, request: impl Into<ServiceId>, response: impl Into<ServiceId>) -> Self {
+        self.settings.add_service(request.into(), response.into());
+        self
+    }
+
+    /// Serves a datum to peers that have not authenticated; `public` in a declaration says the same.
+    pub fn add_msg_to_auth_whitelist(
+        mut self,
+        service_id: impl Into<ServiceId>,
+        data_id: impl Into<DataId>,
+    ) -> Self {
+        self.settings.whitelist(service_id.into(), data_id.into());
+        self
+    }
+
+    /// What is taken from peers.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.settings.limits(limits);
+        self
+    }
+
+    /// Listens on an address that other machines reach, although everything crosses the network unencrypted.
+    pub fn allow_plaintext(mut self, allow: bool) -> Self {
+        self.allow_plaintext = allow;
+        self
+    }
+
+    /// Opens the listener and serves.
+    ///
+    /// # Errors
+    /// [`Error::Address`] for an address that cannot be understood, [`Error::Bind`] where it cannot be listened on,
+    /// [`Error::DuplicateHandler`], [`Error::ReservedSid`], [`Error::RequestSidExists`], [`Error::ResponseSidExists`]
+    /// and [`Error::Config`] for settings that do not go together.
+    pub async fn start(self) -> Result<Server> {
+        let Self { settings, allow_plaintext } = self;
+        let address = settings.address()?;
+        let (config, secret, handlers) = settings.build(Role::Server, &address)?;
+        let runtime = Runtime::current()?;
+        let own = runtime.clone();
+        let place = address.place;
+        runtime
+            .run(move || async move {
+                let bind = |source| Error::Bind { address: place.to_string().into(), source };
+                let listener = transport::Listener::bind(&place).await.map_err(bind)?;
+                let address = listener.address().map_err(bind)?;
+                if listener.is_exposed() && !allow_plaintext {
+                    return Err(exposed(&address));
+                }
+                let endpoint = Arc::new(Endpoint::start(config, handlers, secret));
+                let closed = CancellationToken::new();
+                let listener = Listener::start(listener, endpoint, closed.clone());
+                tracing::info!(%address, "server listens");
+                Ok(Server(Arc::new(Inner { address, runtime: own, listener, closed })))
+            })
+            .await?
+    }
+}
+
+fn exposed(address: &str) -> Error {
+    Error::Config {
+        setting: "allow_plaintext",
+        reason: format!(
+            "{address} can be reached from other machines and this version does not encrypt; listen on 127.0.0.1, or \
+             accept that with `.allow_plaintext(true)`"
+        )
+        .into(),
+    }
+}
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder").finish_non_exhaustive()
+    }
+}

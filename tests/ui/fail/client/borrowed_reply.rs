@@ -1,0 +1,9 @@
+use socketproto::Client;
+
+#[derive(Client)]
+struct Lamp {
+    #[did(1, read)]
+    label: &'static str,
+}
+
+fn main() {}

@@ -1,0 +1,9 @@
+use socketproto::prelude::*;
+
+#[derive(Service)]
+struct Lamp {
+    #[did(read)]
+    on: bool,
+}
+
+fn main() {}

@@ -1,0 +1,9 @@
+use socketproto::prelude::*;
+
+#[derive(Service)]
+enum Lamp {
+    On,
+    Off,
+}
+
+fn main() {}
