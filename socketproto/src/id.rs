@@ -105,6 +105,8 @@ impl DataId {
     pub const AUTH_SEED: Self = Self(0);
     /// 1, of the authentication service: the key.
     pub const AUTH_KEY: Self = Self(1);
+    /// 2, of the authentication service: secure mode, which this version does not have.
+    pub const AUTH_SECURE: Self = Self(2);
     /// 0, of the channel name service.
     pub const CHANNEL_NAME: Self = Self(0);
     /// 0, of HELLO.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext, ActorFuture, Addr, AsyncContext, Context, Handler, Message};
 use tokio::sync::oneshot;
-use tracing::{Span, info, info_span};
+use tracing::{Span, error_span, info};
 
 use crate::actor::Endpoint;
 use crate::actor::authenticator::{Answer, Ask};
@@ -72,7 +72,8 @@ impl Connection {
         Self::create(move |ctx| {
             ctx.set_mailbox_capacity(0);
             ctx.spawn(Drive);
-            let span = info_span!("connection", peer = %line.peer, channel = tracing::field::Empty);
+            // At the level of errors, so that every line of the connection's log names its peer.
+            let span = error_span!("connection", peer = %line.peer, channel = tracing::field::Empty);
             let session = span.in_scope(|| Session::new(endpoint.config.clone(), now()));
             Self {
                 session,

@@ -196,7 +196,8 @@ impl Session {
 
     fn handle_auth_request(&mut self, header: &Header, data: &Json, format: Format, now: Instant) {
         let origin = origin(ServiceId::AUTH_RESPONSE, header, format);
-        if self.config.role == Role::Client || !self.config.secret {
+        let known = matches!(header.data_id, DataId::AUTH_SEED | DataId::AUTH_KEY | DataId::AUTH_SECURE);
+        if self.config.role == Role::Client || (known && !self.config.secret) {
             return self.refuse(&origin, Status::OPERATION_NOT_PERMITTED, now);
         }
         match header.data_id {
