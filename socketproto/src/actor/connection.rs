@@ -32,9 +32,9 @@ pub(crate) type ReadySender = oneshot::Sender<Result<(), CloseReason>>;
 /// What to do when the connection has ended.
 pub(crate) type OnEnd = Box<dyn FnOnce()>;
 
-/// No further requests; close when those that run are answered, at the latest at this time.
+/// No further requests; close when those that run are answered, at the latest after this time.
 pub(crate) struct Drain {
-    pub(crate) until: Instant,
+    pub(crate) within: Duration,
 }
 
 impl Message for Drain {
@@ -278,7 +278,7 @@ impl Handler<Drain> for Connection {
 
     fn handle(&mut self, drain: Drain, _: &mut Context<Self>) {
         self.session.drain();
-        self.drain_until = Some(drain.until);
+        self.drain_until = Some(now() + drain.within);
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorFuture, Addr, AsyncContext, Context, Handler, Message};
 use rustc_hash::FxHashMap;
@@ -23,9 +23,9 @@ const ACCEPTS_PER_TURN: usize = 64;
 const MIN_BACKOFF: Duration = Duration::from_millis(10);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
-/// Stop accepting, let run what runs until this time, close.
+/// Stop accepting, let run what runs for this long, close.
 pub(crate) struct Shutdown {
-    pub(crate) until: Instant,
+    pub(crate) within: Duration,
 }
 
 impl Message for Shutdown {
@@ -184,7 +184,7 @@ impl Handler<Shutdown> for Listener {
     fn handle(&mut self, shutdown: Shutdown, ctx: &mut Context<Self>) {
         self.listener = None;
         for member in self.connections.values() {
-            member.addr.do_send(Drain { until: shutdown.until });
+            member.addr.do_send(Drain { within: shutdown.within });
         }
         self.stop_when_empty(ctx);
     }
