@@ -23,6 +23,9 @@ const ACCEPTS_PER_TURN: usize = 64;
 const MIN_BACKOFF: Duration = Duration::from_millis(10);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
+/// Descriptors that connections leave to the rest of the program (protocol.md section 8).
+const SPARE_DESCRIPTORS: usize = 64;
+
 /// Stop accepting, let run what runs for this long, close.
 pub(crate) struct Shutdown {
     pub(crate) within: Duration,
@@ -46,6 +49,7 @@ pub(crate) struct Listener {
     connections: FxHashMap<u64, Member>,
     next: u64,
     per_address: FxHashMap<IpAddr, usize>,
+    max_connections: usize,
     backoff: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
     refused: u64,
@@ -68,8 +72,12 @@ impl Listener {
         Self::create(|ctx| {
             ctx.set_mailbox_capacity(0);
             ctx.spawn(Accept);
+            let descriptors =
+                transport::descriptor_limit().map(|limit| limit.saturating_sub(SPARE_DESCRIPTORS));
+            let max_connections = endpoint.config.limits.max_connections;
             Self {
                 listener: Some(listener),
+                max_connections: descriptors.map_or(max_connections, |free| free.min(max_connections)),
                 endpoint,
                 connections: FxHashMap::default(),
                 next: 0,
@@ -132,7 +140,7 @@ impl Listener {
     fn exceeded(&self, line: &Connected) -> Option<&'static str> {
         let limits = &self.endpoint.config.limits;
         let from_there = line.ip.filter(|ip| !ip.is_loopback()).and_then(|ip| self.per_address.get(&ip));
-        if self.connections.len() >= limits.max_connections {
+        if self.connections.len() >= self.max_connections {
             Some("max_connections")
         } else if from_there.is_some_and(|count| *count >= limits.max_connections_per_address) {
             Some("max_connections_per_address")

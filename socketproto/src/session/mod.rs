@@ -509,7 +509,7 @@ impl Session {
             match self.send(&header, data, format, now) {
                 Ok(()) => self.calls.sent(&waiting, message_id),
                 Err(error) => {
-                    self.completed(waiting.new.call, Err(CallFailure::NotSendable(error.to_string())))
+                    self.completed(waiting.new.call, Err(CallFailure::NotSendable(error.to_string())));
                 }
             }
             if self.closed.is_some() {
