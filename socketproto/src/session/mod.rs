@@ -295,7 +295,7 @@ impl Session {
             self.authentication_failed("the server did not answer the authentication within 2 s");
         }
         if due(self.hello.deadline()) {
-            self.close(CloseReason::PeerTooOld);
+            self.hello_failed();
         }
         if due(self.first_byte) {
             self.close(CloseReason::FirstByteTimeout);
@@ -426,12 +426,25 @@ impl Session {
     }
 
     fn check_ready(&mut self, now: Instant) {
-        let known = !(self.config.role == Role::Client && matches!(self.hello, Exchange::Asked { .. }));
+        let known = !(self.needs_hello() && matches!(self.hello, Exchange::Asked { .. }));
         let trusted = !self.config.secret || !self.config.auto_auth || self.auth.is_trusted();
         if !self.ready && known && trusted && self.closed.is_none() {
             self.ready = true;
             self.events.push_back(Event::Ready);
             self.send_calls(now);
+        }
+    }
+
+    /// Whether the peer has to answer HELLO: STP may lead to an old one (protocol.md section 4, step 3).
+    fn needs_hello(&self) -> bool {
+        self.config.framing != Some(Framing::Stp)
+    }
+
+    /// HELLO has no answer, or none that can be read.
+    fn hello_failed(&mut self) {
+        self.hello = Exchange::Off;
+        if self.needs_hello() {
+            self.close(CloseReason::PeerTooOld);
         }
     }
 

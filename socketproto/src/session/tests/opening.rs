@@ -23,3 +23,40 @@ fn a_client_with_length_framing_is_ready_after_the_answer_to_hello() {
     line.tell("9/0", "");
     line.tell(&format!("hello-answer/0 {HELLO}"), "ready | 10/1 #1");
 }
+
+#[test]
+fn a_client_with_stp_is_ready_at_once_and_content_without_an_answer_to_hello() {
+    let stp = || config(Role::Client).framing(Framing::Stp);
+    let mut line = Line::open(stp(), &format!("ready | hello/0 {OUR_HELLO} | 8/0"));
+    line.call(70, "10/1", "10/1");
+    line.tell("11/1 5", "call 70: 5");
+    line.wait(60 * SECOND, "");
+    line.call(71, "10/1", "10/1");
+    line.tell("11/1", "call 71: null");
+
+    let mut line = Line::new(stp());
+    line.drive();
+    line.tell("hello-answer/0 s4", "");
+    line.call(70, "10/1", "10/1");
+
+    let mut line = Line::new(stp());
+    line.drive();
+    line.call(70, "10/1", "10/1");
+    line.tell(&format!("hello-answer/0 {HELLO}"), "");
+    line.call(71, "10/1", "10/1 #1");
+    line.tell_all(&["11/1 #1 2", "11/1 1"], "call 71: 2 | call 70: 1");
+}
+
+#[test]
+fn a_client_with_length_framing_waits_5_s_for_the_answer_to_hello() {
+    let mut line = Line::new(config(Role::Client));
+    line.drive();
+    line.call(70, "10/1", "");
+    line.wait(5 * SECOND - MILLISECOND, "");
+    line.wait(MILLISECOND, "call 70: lost | end: the peer does not answer HELLO");
+    for answer in ["s4", "null", "{}", r#"{"session":"bb"}"#, r#"{"session":1,"max_frame":1,"max_in_flight":1}"#] {
+        let mut line = Line::new(config(Role::Client));
+        line.drive();
+        line.tell(&format!("hello-answer/0 {answer}"), "end: the peer does not answer HELLO");
+    }
+}
