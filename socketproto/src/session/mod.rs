@@ -209,6 +209,7 @@ impl Session {
                 Err(error) => self.handle_framing_error(&error),
             }
         }
+        self.check_ready(now);
         let buffered = input.len() + self.deframer.as_ref().map_or(0, Deframer::pending);
         let limit = self.config.limits.untrusted_buffered;
         if self.is_gated() && buffered > limit {
@@ -426,7 +427,8 @@ impl Session {
     }
 
     fn check_ready(&mut self, now: Instant) {
-        let known = !(self.needs_hello() && matches!(self.hello, Exchange::Asked { .. }));
+        let speaks = self.config.role == Role::Client || self.deframer.is_some();
+        let known = speaks && !(self.needs_hello() && matches!(self.hello, Exchange::Asked { .. }));
         let trusted = !self.config.secret || !self.config.auto_auth || self.auth.is_trusted();
         if !self.ready && known && trusted && self.closed.is_none() {
             self.ready = true;

@@ -60,3 +60,17 @@ fn a_client_with_length_framing_waits_5_s_for_the_answer_to_hello() {
         line.tell(&format!("hello-answer/0 {answer}"), "end: the peer does not answer HELLO");
     }
 }
+
+#[test]
+fn a_server_says_nothing_before_it_knows_the_framing() {
+    for framing in [Framing::Stp, Framing::Length] {
+        let mut line = Line::open(config(Role::Server), "").speaks(framing);
+        line.call(70, "10/1", "");
+        line.tell("50/1", "run 1: 50/1 | ready | 10/1");
+        line.tell("11/1 5", "call 70: 5");
+        Line::open(config(Role::Server).framing(framing), "ready");
+    }
+    let mut line = Line::new(config(Role::Server));
+    line.call(70, "10/1", "");
+    line.tell(&format!("hello/0 {HELLO}"), &format!("ready | hello-answer/0 {OUR_HELLO} | 10/1 #1"));
+}
