@@ -71,8 +71,9 @@ impl Auth {
 
     /// The verdict decides, also where the peer was trusted before.
     pub(super) fn judge(&mut self, right: bool) -> Option<Origin> {
+        let origin = self.asking.take()?;
         self.state = if right { AuthState::Trusted } else { AuthState::Untrusted };
-        self.asking.take()
+        Some(origin)
     }
 
     // Client

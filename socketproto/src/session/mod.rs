@@ -333,8 +333,7 @@ impl Session {
             self.completed(call, Err(CallFailure::Lost(reason.clone())));
         }
         self.requests.clear_parked();
-        self.auth.fail();
-        self.auth.state = AuthState::Untrusted;
+        self.auth = Auth::default();
         self.closed = Some(reason);
     }
 

@@ -3,6 +3,8 @@
 //!
 //! Messages are written as `SID/DID sSTATUS #MESSAGE_ID DATA`; what is 0, absent or null is left out.
 
+mod auth;
+mod limits;
 mod opening;
 
 use bytes::Bytes;

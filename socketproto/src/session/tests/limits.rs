@@ -1,0 +1,1 @@
+//! Limits, on both sides of each (protocol.md section 8).
