@@ -121,10 +121,13 @@ impl Auth {
         Some(right)
     }
 
-    /// Ends the attempt; the connection stays. False where there was none.
+    /// Ends the attempt; the connection stays. False where there was none: then nothing changes.
     pub(super) fn fail(&mut self) -> bool {
-        self.state = AuthState::Untrusted;
-        self.deadline.take().is_some()
+        let begun = self.deadline.take().is_some();
+        if begun {
+            self.state = AuthState::Untrusted;
+        }
+        begun
     }
 }
 

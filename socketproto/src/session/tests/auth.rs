@@ -22,3 +22,22 @@ fn a_verdict_nobody_asked_for_changes_nothing() {
     line.answer(AuthAnswer::Verdict(false), "");
     line.is(AuthState::Trusted);
 }
+
+/// A client that is trusted by its server, and has no other exchange under way.
+fn trusted_client() -> Line {
+    let mut line = Line::client(config(Role::Client).secret());
+    line.tell(&format!("1/0 \"{}\"", seed(1)), &format!("0/1 \"{}\"", key(&seed(1))));
+    line.tell("1/1 true", "ready");
+    line.is(AuthState::Trusted);
+    line
+}
+
+#[test]
+fn an_answer_that_a_client_did_not_ask_for_changes_nothing() {
+    let seed = format!("1/0 \"{}\"", seed(2));
+    for answer in [&*seed, "1/0", "1/0 s3", "1/0 s6", "1/1 false", "1/1 true", "1/1 s6", "1/2", "1/2 s4"] {
+        let mut line = trusted_client();
+        line.tell(answer, "");
+        line.is(AuthState::Trusted);
+    }
+}
