@@ -201,7 +201,9 @@ impl Session {
                 }
                 continue;
             };
-            self.first_byte = None;
+            if !input.is_empty() {
+                self.first_byte = None;
+            }
             deframer.set_max_frame(limit);
             match deframer.decode(input) {
                 Ok(Some(piece)) => self.handle_piece(piece, now),
