@@ -34,6 +34,7 @@ use bytes::{Buf, BytesMut};
 use tokio_util::codec::Decoder;
 use tracing::{debug, warn};
 
+use crate::fault::Fault;
 use crate::frame::{self, EncodeError, Format};
 use crate::framing::{Deframer, Framer, Framing};
 use crate::id::{AuthState, DataId, ServiceId, Status};
@@ -583,7 +584,8 @@ impl Session {
         if message.is_empty() || self.is_gated() {
             return "null".to_owned();
         }
-        serde_json::to_string(&FaultData { error: message }).unwrap_or_else(|_| "null".to_owned())
+        let fault = Fault::callback_error(message);
+        serde_json::to_string(&FaultData { error: fault.message() }).unwrap_or_else(|_| "null".to_owned())
     }
 
     /// Appends one frame to what is to be sent.

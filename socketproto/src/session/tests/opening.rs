@@ -74,3 +74,20 @@ fn a_server_says_nothing_before_it_knows_the_framing() {
     line.call(70, "10/1", "");
     line.tell(&format!("hello/0 {HELLO}"), &format!("ready | hello-answer/0 {OUR_HELLO} | 10/1 #1"));
 }
+
+#[test]
+fn a_hello_that_is_none_is_refused_and_changes_nothing() {
+    let long = format!("{{\"session\":\"bb\",\"max_frame\":\"{}\"}}", "é".repeat(4000));
+    for data in ["null", "[]", "{}", r#"{"session":1}"#, r#"{"session":"bb","max_frame":1}"#, &long] {
+        let mut line = Line::new(config(Role::Server));
+        line.transmit(&message(&format!("hello/0 {data}")));
+        let log = line.drive();
+        assert!(log[1].starts_with("hello-answer/0 s2 {\"error\":"), "{log:?}");
+        assert!(log[1].len() < 1100, "a text of 1 KiB at most");
+        line.call(70, "10/1", "10/1");
+        line.tell(&format!("hello/0 {HELLO}"), &format!("hello-answer/0 {OUR_HELLO}"));
+        line.call(71, "10/1", "10/1 #1");
+    }
+    let mut line = Line::new(config(Role::Server).secret());
+    line.tell("hello/0", "hello-answer/0 s2");
+}
