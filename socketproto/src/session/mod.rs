@@ -320,7 +320,7 @@ impl Session {
             if self.out.capacity() > RETAINED {
                 self.out = BytesMut::new();
             }
-        } else {
+        } else if bytes > 0 {
             self.progress = Some(now);
         }
     }
@@ -566,12 +566,21 @@ impl Session {
         let Err(error) = self.send(&header, data, origin.format, now) else { return };
         let header = Header { status: Status::CALLBACK_ERROR, ..header };
         let text = self.fault_data(&format!("response {error}"));
-        if self.send(&header, &text, origin.format, now).is_err()
-            && self.send(&header, "null", origin.format, now).is_err()
-        {
-            // Not even the bare status fits: the peer does not read what it asked for.
-            let (limit, setting) = self.unsent_limit();
-            self.close(CloseReason::BufferTooLarge { found: self.out.len() + data.len(), limit, setting });
+        if self.send(&header, &text, origin.format, now).is_ok() {
+            return;
+        }
+        if let Err(error) = self.send(&header, "null", origin.format, now) {
+            // Not even the bare status fits: the peer does not take what it asked for.
+            self.close(match error {
+                NotSent::TooLarge { size: found, max_frame: limit } => {
+                    CloseReason::FrameTooLarge { found, limit, setting: "the peer's max_frame" }
+                }
+                NotSent::NoRoom { size, setting, .. } => {
+                    let (limit, _) = self.unsent_limit();
+                    CloseReason::BufferTooLarge { found: self.out.len() + size, limit, setting }
+                }
+                NotSent::Encode(error) => CloseReason::Transport(error.to_string()),
+            });
         }
     }
 
