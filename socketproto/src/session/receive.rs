@@ -328,7 +328,7 @@ impl Session {
                 self.agree(&hello);
                 self.check_ready(now);
             }
-            None => self.close(CloseReason::PeerTooOld),
+            None => self.hello_failed(),
         }
     }
 
