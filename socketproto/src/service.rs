@@ -260,8 +260,10 @@ impl<S> Call<S> {
     /// In a sync method, whose `&mut self` is that state already; the caller then gets status 2.
     #[expect(clippy::unused_async, reason = "a service on a thread of its own will have to be waited for")]
     pub async fn actor<R>(&self, step: impl FnOnce(&mut S) -> R) -> R {
-        let mut state = self.state.0.borrow_mut();
-        step(&mut state)
+        match self.state.0.try_borrow_mut() {
+            Ok(mut state) => step(&mut state),
+            Err(_) => panic!("`cx.actor` in a sync method: its `&mut self` is that state already"),
+        }
     }
 
     /// The peer that asks; it can be called back.
