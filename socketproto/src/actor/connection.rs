@@ -246,6 +246,8 @@ impl Handler<Answer> for Connection {
     type Result = ();
 
     fn handle(&mut self, answer: Answer, _: &mut Context<Self>) {
+        let span = self.span.clone();
+        let _entered = span.enter();
         // The actor's item runs after its mailbox and sends what this gives.
         self.session.handle_auth_answer(answer.0, now());
     }
