@@ -4,6 +4,9 @@
 //! Messages are written as `SID/DID sSTATUS #MESSAGE_ID DATA`; what is 0, absent or null is left out.
 
 mod auth;
+mod calls;
+mod dialogue;
+mod gate;
 mod limits;
 mod opening;
 
