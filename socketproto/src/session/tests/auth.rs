@@ -74,14 +74,8 @@ enum Input {
     Read,
 }
 
-const INPUTS: [Input; 6] = [
-    Input::Seed,
-    Input::RightKey,
-    Input::WrongKey,
-    Input::PreviousKey,
-    Input::MalformedKey,
-    Input::Read,
-];
+const INPUTS: [Input; 6] =
+    [Input::Seed, Input::RightKey, Input::WrongKey, Input::PreviousKey, Input::MalformedKey, Input::Read];
 
 /// What section 5.1 says of a server, in a few words.
 #[derive(Default)]
@@ -191,7 +185,8 @@ fn messages_that_arrive_together_are_judged_as_one_after_the_other() {
             line.session.handle_reply(*request, Status::OKAY, "5", line.now);
         }
         log.extend(line.drive());
-        let all = |start: &str| log.iter().filter(|entry| entry.starts_with(start)).cloned().collect::<Vec<_>>();
+        let all =
+            |start: &str| log.iter().filter(|entry| entry.starts_with(start)).cloned().collect::<Vec<_>>();
         assert_eq!(all("1/"), model.auth, "{sequence:?}");
         assert_eq!(all("11/"), model.read, "{sequence:?}");
         let expected: Vec<_> = runs.iter().map(|request| format!("run {request}: 10/1")).collect();

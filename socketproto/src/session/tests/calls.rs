@@ -105,7 +105,8 @@ fn an_answer_that_comes_while_the_tombstone_stands_is_dropped() {
 
 #[test]
 fn a_tombstone_stands_for_half_of_the_timeout_and_5_s_at_most() {
-    for (timeout, stands) in [(4 * SECOND, 2 * SECOND), (10 * SECOND, 5 * SECOND), (60 * SECOND, 5 * SECOND)] {
+    for (timeout, stands) in [(4 * SECOND, 2 * SECOND), (10 * SECOND, 5 * SECOND), (60 * SECOND, 5 * SECOND)]
+    {
         let mut line = without_ids();
         line.session.handle_call(new_call(70, "10/1", timeout), line.now);
         line.drive();

@@ -38,7 +38,10 @@ fn sending_nothing_is_no_progress() {
     line.call(70, "10/1", "");
     line.wait(9 * SECOND, "");
     line.session.handle_sent(0, line.now);
-    line.wait(21 * SECOND, "call 70: timed out | end: slow reader: no byte could be sent within write_timeout");
+    line.wait(
+        21 * SECOND,
+        "call 70: timed out | end: slow reader: no byte could be sent within write_timeout",
+    );
 }
 
 /// A frame of this many bytes: a request 10/1 with text in it.
@@ -106,7 +109,10 @@ fn a_length_above_the_limit_ends_the_connection_before_its_frame_comes() {
     let mut line = Line::server(config(Role::Server));
     line.tell_bytes(&8_388_608_u32.to_be_bytes(), "");
     let mut line = Line::server(config(Role::Server));
-    line.tell_bytes(&8_388_609_u32.to_be_bytes(), "end: a frame of 8388609 bytes exceeds max_frame of 8388608");
+    line.tell_bytes(
+        &8_388_609_u32.to_be_bytes(),
+        "end: a frame of 8388609 bytes exceeds max_frame of 8388608",
+    );
 }
 
 /// A server whose peer takes frames of 200 bytes.

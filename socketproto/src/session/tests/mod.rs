@@ -6,9 +6,11 @@
 mod auth;
 mod calls;
 mod dialogue;
+mod garbage;
 mod gate;
 mod limits;
 mod opening;
+mod pair;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha512};
@@ -113,7 +115,9 @@ impl Authenticator {
                 self.seeds += 1;
                 AuthAnswer::Seed(Some(seed(self.seeds)))
             }
-            AuthQuestion::Verify { seed, key: sent } => AuthAnswer::Verdict(sent.as_ref() == Some(&key(seed))),
+            AuthQuestion::Verify { seed, key: sent } => {
+                AuthAnswer::Verdict(sent.as_ref() == Some(&key(seed)))
+            }
             AuthQuestion::Prove { seed } => AuthAnswer::Key(key(seed)),
         }
     }

@@ -54,7 +54,9 @@ fn a_client_with_length_framing_waits_5_s_for_the_answer_to_hello() {
     line.call(70, "10/1", "");
     line.wait(5 * SECOND - MILLISECOND, "");
     line.wait(MILLISECOND, "call 70: lost | end: the peer does not answer HELLO");
-    for answer in ["s4", "null", "{}", r#"{"session":"bb"}"#, r#"{"session":1,"max_frame":1,"max_in_flight":1}"#] {
+    for answer in
+        ["s4", "null", "{}", r#"{"session":"bb"}"#, r#"{"session":1,"max_frame":1,"max_in_flight":1}"#]
+    {
         let mut line = Line::new(config(Role::Client));
         line.drive();
         line.tell(&format!("hello-answer/0 {answer}"), "end: the peer does not answer HELLO");
