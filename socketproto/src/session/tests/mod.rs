@@ -4,8 +4,13 @@
 //! Messages are written as `SID/DID sSTATUS #MESSAGE_ID DATA`; what is 0, absent or null is left out.
 
 mod auth;
+mod calls;
+mod dialogue;
+mod garbage;
+mod gate;
 mod limits;
 mod opening;
+mod pair;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha512};
