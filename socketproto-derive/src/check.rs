@@ -6,7 +6,7 @@ use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::{DeriveInput, GenericArgument, Ident, LitStr, PathArguments, PathSegment, Type};
 
-use crate::ast::{Declaration, Field, Handler, Id, Input, Kind, Operation, Signature};
+use crate::ast::{Datum, Declaration, Field, Handler, Id, Input, Kind, Operation, Signature};
 use crate::client;
 use crate::ctxt::Ctxt;
 use crate::symbol::Place;
@@ -16,7 +16,12 @@ type Rule = fn(&Ctxt, &Declaration<'_>);
 /// What both derives ask for.
 const COMMON: &[Rule] = &[
     every_datum_has_an_operation,
+    a_fallback_has_a_method,
     notify_has_a_read,
+    what_waits_can_be_exclusive,
+    what_waits_can_be_cancelled,
+    what_blocks_is_no_async_method,
+    an_actor_has_its_own_place,
     names_fit_a_log_line,
     ids_are_unique,
     one_context,
@@ -59,10 +64,74 @@ fn every_datum_has_an_operation(ctxt: &Ctxt, declaration: &Declaration<'_>) {
     for datum in declaration.data.iter().filter(|datum| datum.is_complete && datum.operations.is_empty()) {
         let words = match datum.place {
             Place::Field => "`read` or `write`",
+            // Without its method nothing could be served.
+            Place::Rest if datum.fallback.is_none() => continue,
+            Place::Rest => "`read`, `write`, `execute` or a service of `#[sid(..)]`",
             Place::Service | Place::Struct => "`read = fn ..`, `write = fn ..` or `execute = fn ..`",
         };
         ctxt.error_at(datum.id.span(), format!("data `{}` has no operation: add {words}", datum.id.text()));
     }
+}
+
+/// The ids behind `..` have no names and no types; one method takes all of them.
+fn a_fallback_has_a_method(ctxt: &Ctxt, declaration: &Declaration<'_>) {
+    for datum in declaration.data.iter().filter(|datum| datum.place == Place::Rest && datum.is_complete) {
+        if datum.fallback.is_none() {
+            let message = "`..` needs the method that takes all other ids: `#[did(.., read, fallback = method)]`";
+            ctxt.error_at(datum.id.span(), message);
+        }
+    }
+}
+
+/// A sync method runs to its end before the next request, whatever is written.
+fn what_waits_can_be_exclusive(ctxt: &Ctxt, declaration: &Declaration<'_>) {
+    for datum in declaration.data.iter().filter(|datum| datum.blocking.is_none()) {
+        let Some((word, method)) = datum.exclusive.as_ref().zip(sync_method(datum)) else { continue };
+        ctxt.error(word, format!("`exclusive` needs an `async fn` or `blocking`: `{method}` excludes others anyway"));
+    }
+}
+
+/// Only what waits can be dropped meanwhile.
+fn what_waits_can_be_cancelled(ctxt: &Ctxt, declaration: &Declaration<'_>) {
+    for datum in &declaration.data {
+        let Some(word) = &datum.no_cancel else { continue };
+        let reason = if datum.blocking.is_some() {
+            "a `blocking` method always runs to its end".to_owned()
+        } else if let Some(method) = sync_method(datum) {
+            format!("`{method}` runs to its end anyway")
+        } else {
+            continue;
+        };
+        ctxt.error(word, format!("`no_cancel` needs an `async fn`: {reason}; leave it out"));
+    }
+}
+
+/// A thread of the pool is for code that does not wait politely.
+fn what_blocks_is_no_async_method(ctxt: &Ctxt, declaration: &Declaration<'_>) {
+    for datum in &declaration.data {
+        let asynchronous = methods(datum).find(|signature| signature.is_async);
+        let Some((word, method)) = datum.blocking.as_ref().zip(asynchronous) else { continue };
+        let name = &method.ident;
+        ctxt.error(word, format!("`blocking` runs a plain `fn` on a thread of its own: `{name}` is async, leave one out"));
+    }
+}
+
+/// Where an actor lives is decided where it is started.
+fn an_actor_has_its_own_place(ctxt: &Ctxt, declaration: &Declaration<'_>) {
+    if let (Some(_), Some(word)) = (&declaration.actor, &declaration.own_thread) {
+        ctxt.error(word, "`own_thread` is for services that are no actors: start the actor on an arbiter of its own");
+    }
+}
+
+fn methods(datum: &Datum) -> impl Iterator<Item = &Signature> {
+    datum.operations.iter().filter_map(|operation| match &operation.handler {
+        Handler::Method(signature) => Some(signature),
+        _ => None,
+    })
+}
+
+fn sync_method(datum: &Datum) -> Option<&Ident> {
+    methods(datum).find(|signature| !signature.is_async).map(|signature| &signature.ident)
 }
 
 /// A subscriber is sent what a read would give.
@@ -105,8 +174,8 @@ fn name_mistake(name: &LitStr) -> Option<String> {
 fn ids_are_unique(ctxt: &Ctxt, declaration: &Declaration<'_>) {
     let mut seen: HashMap<_, &Id> = HashMap::new();
     for (datum, operation) in declaration.entries() {
-        let word = operation.kind.word();
-        let Some(first) = seen.insert((word, datum.id.text()), &datum.id) else { continue };
+        let word = operation.word.unraw().to_string();
+        let Some(first) = seen.insert((word.clone(), datum.id.text()), &datum.id) else { continue };
         ctxt.error_at(datum.id.span(), format!("`{word}` of data `{}` is declared twice", datum.id.text()));
         ctxt.error_at(first.span(), "first declared here");
     }
@@ -197,7 +266,7 @@ fn type_arguments<'a>(segment: &'a PathSegment, name: &str) -> Option<Vec<&'a Ty
 fn client_methods_are_unique(ctxt: &Ctxt, declaration: &Declaration<'_>) {
     let client = client::name(declaration);
     let mut seen: HashMap<String, String> = HashMap::new();
-    for (_, operation) in declaration.entries() {
+    for (_, operation) in client::operations(declaration) {
         let (method, purpose) = (client::method_name(operation).unraw().to_string(), purpose(operation));
         if matches!(&*method, "new" | "at") {
             let message =
@@ -214,8 +283,9 @@ fn client_methods_are_unique(ctxt: &Ctxt, declaration: &Declaration<'_>) {
 
 /// What a client's method is for, in words.
 fn purpose(operation: &Operation) -> String {
-    let word = operation.kind.word();
+    let word = &operation.word;
     match &operation.handler {
+        Handler::Fallback(method) => format!("`fallback = {method}`"),
         Handler::Method(signature) => format!("`{word} = fn {}`", signature.ident),
         Handler::Load(field) | Handler::Store(field) | Handler::Setter(field, _) => {
             format!("`{word}` of the field `{}`", field.ident)
@@ -227,6 +297,7 @@ fn purpose(operation: &Operation) -> String {
 fn blame(operation: &Operation) -> &Ident {
     match &operation.handler {
         Handler::Method(signature) => &signature.ident,
+        Handler::Fallback(method) => method,
         Handler::Load(field) => &field.ident,
         Handler::Store(_) | Handler::Setter(..) => &operation.word,
     }
@@ -252,7 +323,7 @@ fn replies_are_owned(ctxt: &Ctxt, declaration: &Declaration<'_>) {
 fn signatures<'a>(declaration: &'a Declaration<'_>) -> impl Iterator<Item = &'a Signature> {
     declaration.entries().filter_map(|(_, operation)| match &operation.handler {
         Handler::Method(signature) => Some(signature),
-        Handler::Load(_) | Handler::Store(_) | Handler::Setter(..) => None,
+        Handler::Load(_) | Handler::Store(_) | Handler::Setter(..) | Handler::Fallback(_) => None,
     })
 }
 

@@ -95,9 +95,12 @@ mod attr;
 mod check;
 mod client;
 mod ctxt;
+mod duration;
 mod fallback;
 mod generics;
 mod service;
+mod sid;
+mod signature;
 mod symbol;
 
 use proc_macro::TokenStream;
@@ -107,7 +110,7 @@ use syn::{DeriveInput, parse_macro_input};
 ///
 /// See the [crate's documentation](crate) for the attributes. Entries stand in the table in the order of the source;
 /// those of one `#[did]` in the order of its words.
-#[proc_macro_derive(Service, attributes(service, did))]
+#[proc_macro_derive(Service, attributes(service, sid, did))]
 pub fn service(input: TokenStream) -> TokenStream {
     service::derive(&parse_macro_input!(input as DeriveInput)).into()
 }
@@ -125,7 +128,7 @@ pub fn service(input: TokenStream) -> TokenStream {
 ///
 /// Two operations that would get a method of the same name, or one called `new` or `at`, are refused. A struct that
 /// derives the client alone needs none of the methods it names.
-#[proc_macro_derive(Client, attributes(service, did))]
+#[proc_macro_derive(Client, attributes(service, sid, did))]
 pub fn client(input: TokenStream) -> TokenStream {
     client::derive(&parse_macro_input!(input as DeriveInput)).into()
 }

@@ -89,7 +89,7 @@ pub use message::{Header, Json, MAX_MESSAGE_ID, Message};
 pub use peer::{DEFAULT_CALL_TIMEOUT, Peer, PendingCall};
 pub use secret::Secret;
 pub use server::{Server, ServerBuilder};
-pub use service::{Call, Entry, Service, ServiceTable};
+pub use service::{BlockingCall, Call, Entry, Lifecycle, OwnService, Service, ServiceTable};
 #[cfg(feature = "derive")]
 pub use socketproto_derive::{Client, Service};
 

@@ -356,6 +356,7 @@ mod tests {
             data: Bytes::from_static(b"null"),
             timeout: Duration::from_secs(10),
             nested: false,
+            response: None,
         }
     }
 

@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 
+use crate::actor::handler::contain;
 use crate::fault::Fault;
 use crate::id::DataId;
 
-pub use crate::peer::call;
-pub use crate::service::{IntoReply, Request, State, Step, encode};
+pub use crate::peer::{call, call_own};
+pub use crate::service::{Hook, IntoReply, Request, State, Step, encode, run_hook};
 
 /// A data id as a declaration names it: a `u32` or a [`DataId`].
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +63,27 @@ pub fn later<T: Serialize, M>(
     })))
 }
 
+/// Answers with what a blocking method declared `-> T` will return; it runs on the blocking pool, and to its end also
+/// where nobody waits for it any more.
+///
+/// # Errors
+/// None; a result like its neighbours'.
+pub fn blocking<T: Serialize, R: IntoReply<T, M>, M>(
+    method: impl FnOnce() -> R + Send + 'static,
+) -> Result<Step, Fault> {
+    let running = tokio::task::spawn_blocking(move || {
+        contain(|| {
+            let mut out = Vec::new();
+            encode(&method().into_reply()?, &mut out)?;
+            Ok(out)
+        })
+    });
+    Ok(Step::Later(Box::pin(async move {
+        // The task cannot panic; it is lost where the runtime ends before it began.
+        running.await.map_err(|_| Fault::callback_error("the runtime has ended"))??
+    })))
+}
+
 #[cfg(all(test, feature = "derive"))]
 mod tests {
     use std::sync::Arc;
@@ -70,6 +92,7 @@ mod tests {
 
     use super::*;
     use crate::link::Link;
+    use crate::service::Door;
     use crate::{Call, Json, Message, Peer, Service};
 
     #[derive(Service)]
@@ -121,12 +144,12 @@ mod tests {
 
     /// Runs an entry of a service whose x is 1 and y is 2, and shows the reply.
     fn run(entry: usize, data: &str) -> String {
-        let state = State::new(Sums { x: 1, y: 2 });
+        let state = State::new(Sums { x: 1, y: 2 }, Door::new(drop));
         let mut request = Request::new(Peer::of_handler(Arc::new(Link::new("mem://test".into()))));
         let header = *Message::new(30, 1, Json::NULL).header();
         request.set(header, Json::from_text(data).unwrap(), "name");
         let mut out = Vec::new();
-        let outcome = match Sums::dispatch(&state, entry, &request, &mut out) {
+        let outcome = match state.dispatch(entry, &request, &mut out) {
             Step::Now(outcome) => outcome.map(|()| out),
             Step::Later(future) => future.now_or_never().unwrap(),
         };

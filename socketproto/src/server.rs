@@ -236,7 +236,7 @@ impl ServerBuilder {
                 if listener.is_exposed() && !allow_plaintext {
                     return Err(exposed(&address));
                 }
-                let endpoint = Arc::new(Endpoint::start(config, handlers, secret));
+                let endpoint = Arc::new(Endpoint::start(config, handlers, secret)?);
                 let closed = CancellationToken::new();
                 let listener = Listener::start(listener, endpoint, closed.clone());
                 tracing::info!(%address, "server listens");

@@ -18,6 +18,8 @@ use crate::actor::handler::{Batch, HandlerMessage};
 use crate::actor::pump::Pump;
 use crate::actor::ticket::connection_id;
 use crate::link::{Link, Outgoing, View};
+use crate::peer::Peer;
+use crate::service::Hook;
 use crate::session::{CallKey, CallOutcome, CloseReason, Event, Incoming, Session};
 use crate::transport::Connected;
 
@@ -73,6 +75,7 @@ impl Connection {
             // At the level of errors, so that every line of the connection's log names its peer.
             let span = error_span!("connection", peer = %line.peer, channel = tracing::field::Empty);
             let session = span.in_scope(|| Session::new(endpoint.config.clone(), now()));
+            endpoint.announce(&Hook::PeerConnected(Peer::of_handler(Arc::clone(&link))));
             Self {
                 session,
                 link,
@@ -220,6 +223,8 @@ impl Connection {
         for handler in 0..self.endpoint.handlers.len() {
             self.cancel(handler, None);
         }
+        let peer = Peer::of_handler(Arc::clone(&self.link));
+        self.endpoint.announce(&Hook::PeerGone { peer, reason: reason.to_string().into() });
         if let Some(ready) = self.ready.take() {
             let _ = ready.send(Err(reason));
         }

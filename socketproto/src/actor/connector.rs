@@ -33,7 +33,7 @@ pub(crate) async fn connect(connect: Connect) -> Result<Peer> {
     let line = line(&place).await.map_err(|source| Error::Connect { address: address.clone(), source })?;
     let link = Arc::new(Link::new(Arc::clone(&line.peer)));
     let peer = Peer::of_client(Arc::clone(&link));
-    let endpoint = Arc::new(Endpoint::start(config, handlers, secret));
+    let endpoint = Arc::new(Endpoint::start(config, handlers, secret)?);
     let (sender, ready) = oneshot::channel();
     Connection::start(line, link, endpoint, Some(sender), Box::new(|| {}));
     match ready.await {

@@ -110,6 +110,18 @@ impl Dispatch {
         self.services.get(&request).copied()
     }
 
+    /// Whether the two ids are a pair here, or free to become one.
+    pub(crate) fn may_pair(&self, request: ServiceId, response: ServiceId) -> bool {
+        if request.is_reserved() || response.is_reserved() || request == response {
+            return false;
+        }
+        if let Some(declared) = self.services.get(&request) {
+            return *declared == response;
+        }
+        let is_used = |id| self.services.contains_key(id) || self.responses.contains_key(id);
+        !is_used(&request) && !is_used(&response)
+    }
+
     /// Whether messages of this id are responses.
     pub(crate) fn is_response(&self, service_id: ServiceId) -> bool {
         self.responses.contains_key(&service_id)

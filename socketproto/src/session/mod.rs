@@ -31,6 +31,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
+use rustc_hash::FxHashMap;
 use tokio_util::codec::Decoder;
 use tracing::{debug, warn};
 
@@ -122,6 +123,8 @@ pub(crate) struct Session {
     channel_name: Option<Arc<str>>,
     auth: Auth,
     calls: Calls,
+    /// Services that calls brought along: request ids by response id.
+    learnt: FxHashMap<ServiceId, ServiceId>,
     requests: Requests,
     format: Format,
     ready: bool,
@@ -152,6 +155,7 @@ impl Session {
             channel_name: config.channel_name.clone(),
             auth: Auth::default(),
             calls: Calls::default(),
+            learnt: FxHashMap::default(),
             requests: Requests::default(),
             format: config.format,
             ready: false,
@@ -244,13 +248,15 @@ impl Session {
 
     /// Takes a call to make. Its outcome comes as an event, exactly once.
     pub(crate) fn handle_call(&mut self, new: NewCall, now: Instant) {
-        let failure = match (&self.closed, self.config.dispatch.response_of(new.service_id)) {
-            (Some(reason), _) => CallFailure::Lost(reason.clone()),
-            (None, None) => CallFailure::UnknownService,
-            (None, Some(response)) => {
-                self.calls.enqueue(new, response, now);
-                return self.send_calls(now);
-            }
+        let failure = match self.closed.clone() {
+            Some(reason) => CallFailure::Lost(reason),
+            None => match self.response_of(&new) {
+                Ok(response) => {
+                    self.calls.enqueue(new, response, now);
+                    return self.send_calls(now);
+                }
+                Err(failure) => failure,
+            },
         };
         self.completed(new.call, Err(failure));
     }
@@ -425,6 +431,32 @@ impl Session {
     }
 
     // Parts of the work
+
+    /// The response id of a call. One that the call brings along is remembered for this connection.
+    fn response_of(&mut self, new: &NewCall) -> Result<ServiceId, CallFailure> {
+        let Some(response) = new.response else {
+            return self.config.dispatch.response_of(new.service_id).ok_or(CallFailure::UnknownService);
+        };
+        let request = new.service_id;
+        if self.learnt.get(&response) == Some(&request) {
+            return Ok(response);
+        }
+        let clashes = |(other, asked): (&ServiceId, &ServiceId)| {
+            [*other, *asked].contains(&request) || [*other, *asked].contains(&response)
+        };
+        if self.learnt.iter().any(clashes) || !self.config.dispatch.may_pair(request, response) {
+            let id = response.value();
+            let reason = format!("answered by service {id}: this side uses one of the two ids otherwise");
+            return Err(CallFailure::NotSendable(reason));
+        }
+        self.learnt.insert(response, request);
+        Ok(response)
+    }
+
+    /// Whether messages of this id are responses.
+    fn is_response(&self, service_id: ServiceId) -> bool {
+        self.config.dispatch.is_response(service_id) || self.learnt.contains_key(&service_id)
+    }
 
     fn completed(&mut self, call: CallKey, outcome: CallOutcome) {
         self.events.push_back(Event::Completed { call, outcome });
