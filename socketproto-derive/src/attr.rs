@@ -94,8 +94,11 @@ impl Reader<'_> {
             Meta::Path(_) | Meta::NameValue(_) => true,
         };
         if is_empty {
-            let example =
-                if place == Place::Field { "#[did(1, read)]" } else { "#[did(1, read = fn name() -> Value)]" };
+            let example = if place == Place::Field {
+                "#[did(1, read)]"
+            } else {
+                "#[did(1, read = fn name() -> Value)]"
+            };
             self.ctxt.error(&attribute.meta, format!("expected a data id and an operation: `{example}`"));
             return None;
         }

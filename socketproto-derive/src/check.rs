@@ -77,7 +77,8 @@ fn every_datum_has_an_operation(ctxt: &Ctxt, declaration: &Declaration<'_>) {
 fn a_fallback_has_a_method(ctxt: &Ctxt, declaration: &Declaration<'_>) {
     for datum in declaration.data.iter().filter(|datum| datum.place == Place::Rest && datum.is_complete) {
         if datum.fallback.is_none() {
-            let message = "`..` needs the method that takes all other ids: `#[did(.., read, fallback = method)]`";
+            let message =
+                "`..` needs the method that takes all other ids: `#[did(.., read, fallback = method)]`";
             ctxt.error_at(datum.id.span(), message);
         }
     }
@@ -87,7 +88,10 @@ fn a_fallback_has_a_method(ctxt: &Ctxt, declaration: &Declaration<'_>) {
 fn what_waits_can_be_exclusive(ctxt: &Ctxt, declaration: &Declaration<'_>) {
     for datum in declaration.data.iter().filter(|datum| datum.blocking.is_none()) {
         let Some((word, method)) = datum.exclusive.as_ref().zip(sync_method(datum)) else { continue };
-        ctxt.error(word, format!("`exclusive` needs an `async fn` or `blocking`: `{method}` excludes others anyway"));
+        ctxt.error(
+            word,
+            format!("`exclusive` needs an `async fn` or `blocking`: `{method}` excludes others anyway"),
+        );
     }
 }
 
@@ -112,14 +116,20 @@ fn what_blocks_is_no_async_method(ctxt: &Ctxt, declaration: &Declaration<'_>) {
         let asynchronous = methods(datum).find(|signature| signature.is_async);
         let Some((word, method)) = datum.blocking.as_ref().zip(asynchronous) else { continue };
         let name = &method.ident;
-        ctxt.error(word, format!("`blocking` runs a plain `fn` on a thread of its own: `{name}` is async, leave one out"));
+        ctxt.error(
+            word,
+            format!("`blocking` runs a plain `fn` on a thread of its own: `{name}` is async, leave one out"),
+        );
     }
 }
 
 /// Where an actor lives is decided where it is started.
 fn an_actor_has_its_own_place(ctxt: &Ctxt, declaration: &Declaration<'_>) {
     if let (Some(_), Some(word)) = (&declaration.actor, &declaration.own_thread) {
-        ctxt.error(word, "`own_thread` is for services that are no actors: start the actor on an arbiter of its own");
+        ctxt.error(
+            word,
+            "`own_thread` is for services that are no actors: start the actor on an arbiter of its own",
+        );
     }
 }
 

@@ -47,9 +47,8 @@ pub(crate) fn operations<'a>(
 }
 
 fn expand(declaration: &Declaration<'_>) -> TokenStream {
-    let methods: Vec<_> = operations(declaration)
-        .map(|(datum, operation)| method(declaration, datum, operation))
-        .collect();
+    let methods: Vec<_> =
+        operations(declaration).map(|(datum, operation)| method(declaration, datum, operation)).collect();
     implement(declaration, &methods)
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use syn::LitStr;
 
 /// The shortest and the longest time a handler may be given.
-const RANGE: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 60 * 60);
+const RANGE: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(24 * 60 * 60);
 
 /// Reads a whole number and its unit.
 pub(crate) fn parse(literal: &LitStr) -> syn::Result<Duration> {
@@ -18,7 +19,10 @@ pub(crate) fn parse(literal: &LitStr) -> syn::Result<Duration> {
         "m" => 60 * 1000,
         "h" => 60 * 60 * 1000,
         "" if digits > 0 => {
-            return Err(error(literal, format!("`{text}` needs a unit: `\"{text}s\"`; there are ms, s, m and h")));
+            return Err(error(
+                literal,
+                format!("`{text}` needs a unit: `\"{text}s\"`; there are ms, s, m and h"),
+            ));
         }
         _ => return Err(error(literal, "expected a whole number and its unit, ms, s, m or h: `\"120s\"`")),
     };

@@ -98,6 +98,8 @@ mod ctxt;
 mod duration;
 mod fallback;
 mod generics;
+#[cfg(test)]
+mod golden;
 mod service;
 mod sid;
 mod signature;

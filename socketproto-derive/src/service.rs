@@ -27,11 +27,8 @@ pub(crate) fn derive(input: &DeriveInput) -> TokenStream {
 fn expand(declaration: &Declaration<'_>) -> TokenStream {
     let entries: Vec<_> =
         declaration.entries().map(|(datum, operation)| entry(declaration, datum, operation)).collect();
-    let arms: Vec<_> = declaration
-        .entries()
-        .enumerate()
-        .map(|(at, (datum, operation))| arm(at, datum, operation))
-        .collect();
+    let arms: Vec<_> =
+        declaration.entries().enumerate().map(|(at, (datum, operation))| arm(at, datum, operation)).collect();
     implement(declaration, &entries, &arms, &distinct_ids(declaration))
 }
 
@@ -77,8 +74,7 @@ pub(crate) fn implement(
 fn table(declaration: &Declaration<'_>, entries: &[TokenStream]) -> TokenStream {
     let (name, docs) = (declaration.name(), &declaration.docs);
     let services: Vec<_> = declaration.services.iter().map(own_service).collect();
-    let services =
-        (!services.is_empty()).then(|| quote!(.with_services(const { &[#(#services),*] })));
+    let services = (!services.is_empty()).then(|| quote!(.with_services(const { &[#(#services),*] })));
     let hooks = declaration.hooks.is_some().then(|| quote!(.hooks()));
     let own_thread = declaration.own_thread.is_some().then(|| quote!(.own_thread()));
     quote! {
@@ -255,8 +251,7 @@ fn local(name: &Ident) -> Ident {
 
 /// Constants can be compared by the compiler only: an assertion for each pair that could be equal.
 fn distinct_ids(declaration: &Declaration<'_>) -> Vec<TokenStream> {
-    let entries: Vec<_> =
-        declaration.entries().map(|(datum, operation)| (&datum.id, operation)).collect();
+    let entries: Vec<_> = declaration.entries().map(|(datum, operation)| (&datum.id, operation)).collect();
     let mut assertions = Vec::new();
     for (position, (id, operation)) in entries.iter().enumerate() {
         for (other, _) in entries[..position].iter().filter(|(_, other)| other.kind == operation.kind) {
@@ -278,8 +273,12 @@ fn assertion(
         (_, Id::Constant(path)) | (Id::Constant(path), _) => path,
     };
     let (left, right) = (outside(declaration, first)?, outside(declaration, second)?);
-    let message =
-        format!("data ids `{}` and `{}` of service {} are equal", first.text(), second.text(), operation.word);
+    let message = format!(
+        "data ids `{}` and `{}` of service {} are equal",
+        first.text(),
+        second.text(),
+        operation.word
+    );
     let span = at(Id::Constant(Path::clone(at_fault)).span());
     Some(quote_spanned! {span=>
         const _: () = ::core::assert!(#left.value() != #right.value(), #message);

@@ -169,8 +169,20 @@ mod tests {
 
     #[test]
     fn a_service_has_a_name_and_two_numbers() {
-        check(&parse_quote!(#[sid(history, request = 40, response = 0x29)] struct S;), &[]);
-        check(&parse_quote!(#[sid(history, response = 41, request = 40,)] struct S;), &[]);
+        check(
+            &parse_quote!(
+                #[sid(history, request = 40, response = 0x29)]
+                struct S;
+            ),
+            &[],
+        );
+        check(
+            &parse_quote!(
+                #[sid(history, response = 41, request = 40)]
+                struct S;
+            ),
+            &[],
+        );
     }
 
     #[test]
@@ -196,11 +208,17 @@ mod tests {
     #[test]
     fn a_missing_number_is_asked_for_once() {
         check(
-            &parse_quote!(#[sid(history, request = 40)] struct S;),
+            &parse_quote!(
+                #[sid(history, request = 40)]
+                struct S;
+            ),
             &["`history` needs `response = ..`: `#[sid(name, request = N, response = M)]`"],
         );
         check(
-            &parse_quote!(#[sid(history, request = 40, respnse = 41)] struct S;),
+            &parse_quote!(
+                #[sid(history, request = 40, respnse = 41)]
+                struct S;
+            ),
             &["unknown word `respnse`, expected `request = N` or `response = M`"],
         );
     }

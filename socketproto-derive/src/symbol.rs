@@ -159,7 +159,9 @@ impl Vocabulary {
             Some(symbol) if symbol.form == Form::Flag => {
                 format!("`{text}` belongs {}", belongs(symbol.place, place))
             }
-            Some(symbol) => format!("`{text}` belongs {}: `{}`", belongs(symbol.place, place), symbol.written),
+            Some(symbol) => {
+                format!("`{text}` belongs {}: `{}`", belongs(symbol.place, place), symbol.written)
+            }
             None => format!("unknown word `{text}`, expected one of: {}", self.words_of(place)),
         }
     }
@@ -220,7 +222,8 @@ mod tests {
     use super::*;
 
     fn check(text: &str, place: Place, form: Form, expected: &str) {
-        let (Refusal::Word(message) | Refusal::Value(message)) = Vocabulary::default().resolve(text, place, form).unwrap_err();
+        let (Refusal::Word(message) | Refusal::Value(message)) =
+            Vocabulary::default().resolve(text, place, form).unwrap_err();
         assert_eq!(message, expected);
     }
 
@@ -248,7 +251,12 @@ mod tests {
             Form::Flag,
             "unknown word `reed`, expected one of: `read`, `write`, `notify`, `public`, `name`",
         );
-        check("id", Place::Service, Form::Text, "unknown word `id`, expected one of: `name`, `crate`, `hooks`, `own_thread`, `actor`");
+        check(
+            "id",
+            Place::Service,
+            Form::Text,
+            "unknown word `id`, expected one of: `name`, `crate`, `hooks`, `own_thread`, `actor`",
+        );
     }
 
     #[test]

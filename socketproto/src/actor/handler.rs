@@ -156,20 +156,18 @@ impl<S: Service> HandlerActor<S> {
     fn serve(&mut self, link: &Arc<Link>, request: &Request, id: RequestId, position: usize) {
         let entry = S::SERVICE.entries().get(position);
         let calls = entry.is_some_and(Entry::is_exclusive).then(Arc::<AtomicUsize>::default);
-        let counted = calls.as_ref().map(|calls| {
-            request.with_peer(Peer::of_handler(Arc::clone(link)).counted(Arc::clone(calls)))
-        });
+        let counted = calls
+            .as_ref()
+            .map(|calls| request.with_peer(Peer::of_handler(Arc::clone(link)).counted(Arc::clone(calls))));
         let request = counted.as_ref().unwrap_or(request);
         let mut later = None;
-        self.replies.add_some(id, |out| {
-            match contain(|| self.state.dispatch(position, request, out)) {
-                Ok(Step::Now(outcome)) => Some(outcome),
-                Ok(Step::Later(future)) => {
-                    later = Some(future);
-                    None
-                }
-                Err(fault) => Some(Err(fault)),
+        self.replies.add_some(id, |out| match contain(|| self.state.dispatch(position, request, out)) {
+            Ok(Step::Now(outcome)) => Some(outcome),
+            Ok(Step::Later(future)) => {
+                later = Some(future);
+                None
             }
+            Err(fault) => Some(Err(fault)),
         });
         if let Some(future) = later {
             let task = Task { future: Some(future), ticket: Some(Ticket::new(Arc::clone(link), id)) };

@@ -61,11 +61,7 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     /// Starts the actors of an endpoint on this thread.
-    pub(crate) fn start(
-        config: Config,
-        handlers: Vec<StartHandler>,
-        secret: Option<Secret>,
-    ) -> Result<Self> {
+    pub(crate) fn start(config: Config, handlers: Vec<StartHandler>, secret: Option<Secret>) -> Result<Self> {
         let mut endpoint = Self { config, handlers: Vec::new(), hooked: Vec::new(), authenticator: None };
         for StartHandler { start, hooks } in handlers {
             // Where one cannot be started, the others end with the endpoint.

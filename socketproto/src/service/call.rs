@@ -84,7 +84,10 @@ impl<S> Call<S> {
     ///
     /// # Panics
     /// In a sync method, whose `&mut self` is that state already; the caller then gets status 2.
-    #[expect(clippy::unused_async, reason = "a step into a state that lives elsewhere would have to be waited for")]
+    #[expect(
+        clippy::unused_async,
+        reason = "a step into a state that lives elsewhere would have to be waited for"
+    )]
     pub async fn actor<R>(&self, step: impl FnOnce(&mut S) -> R) -> R {
         match self.state.borrow_mut() {
             Ok(mut state) => step(&mut state),
