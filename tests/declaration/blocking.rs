@@ -183,14 +183,14 @@ async fn an_exclusive_one_excludes_others_until_its_thread_is_done_even_without_
     // The server hears of both in order, and this service alone is held up.
     let probe = Client::connect(server.address()).await?;
     assert_eq!(fault(probe.read::<u32>(99).await), "service or data unknown (4)");
-    assert!(futures_poll_once(&mut offset).await.is_none());
+    assert!(outcome_of(&mut offset).await.is_none());
     test.go.send(()).unwrap();
     assert_eq!(offset.await.unwrap()?, 100);
     Ok(())
 }
 
 /// The outcome of a task that is over.
-async fn futures_poll_once<T>(task: &mut tokio::task::JoinHandle<T>) -> Option<T> {
+async fn outcome_of<T>(task: &mut tokio::task::JoinHandle<T>) -> Option<T> {
     tokio::select! {
         biased;
         outcome = task => outcome.ok(),
@@ -221,6 +221,8 @@ async fn a_step_into_a_service_that_has_ended_is_a_fault() -> Result<()> {
         left: mpsc::Receiver<()>,
         outcome: Option<oneshot::Sender<String>>,
         begun: Option<oneshot::Sender<()>>,
+        /// Lost when the service is dropped.
+        _alive: oneshot::Sender<()>,
     }
 
     impl Short {
@@ -237,16 +239,17 @@ async fn a_step_into_a_service_that_has_ended_is_a_fault() -> Result<()> {
         }
     }
 
-    let ((go, left), (sender, outcome), (begun, told)) =
-        (mpsc::channel(), oneshot::channel(), oneshot::channel());
-    let (server, client) = serve(Short { left, outcome: Some(sender), begun: Some(begun) }).await?;
+    let ((go, left), (sender, outcome)) = (mpsc::channel(), oneshot::channel());
+    let ((begun, told), (alive, gone)) = (oneshot::channel(), oneshot::channel::<()>());
+    let short = Short { left, outcome: Some(sender), begun: Some(begun), _alive: alive };
+    let (server, client) = serve(short).await?;
     let leave = tokio::spawn(ShortClient::new(&client).leave());
     told.await.unwrap();
     drop(server);
     assert!(leave.await.unwrap().is_err());
-    client.closed().await;
+    assert!(gone.await.is_err());
     go.send(()).unwrap();
     let outcome = outcome.await.unwrap();
-    assert!(outcome == "1" || outcome.contains("was not finished"), "{outcome}");
+    assert!(outcome.contains("was not finished: it panicked, or the service has ended"), "{outcome}");
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use socketproto::Json;
 use tokio::sync::Notify;
 
 use super::*;
@@ -73,6 +74,22 @@ impl Desk {
     }
 }
 
+/// A server of a desk and of a probe: what was sent before a probe has been given to the desk when it is answered.
+async fn serve_probed(desk: Desk) -> Result<(Server, Client)> {
+    let (execute, probe) = (Some(ServiceId::EXECUTE_REQUEST), Some(99.into()));
+    let server = Server::bind("mem://")
+        .service(desk)
+        .register_callback(execute, probe, |_| Ok(Json::NULL))
+        .start()
+        .await?;
+    let client = Client::connect(server.address()).await?;
+    Ok((server, client))
+}
+
+async fn probe(peer: &Peer) -> Result<()> {
+    peer.execute(99, &()).await
+}
+
 /// A call that has been sent, and waits in a task of its own.
 fn spawn<T: Send + serde::de::DeserializeOwned + 'static>(
     call: socketproto::PendingCall<T>,
@@ -80,17 +97,18 @@ fn spawn<T: Send + serde::de::DeserializeOwned + 'static>(
     tokio::spawn(call)
 }
 
-#[tokio::test(flavor = "current_thread")]
+#[tokio::test]
 async fn no_request_begins_while_an_exclusive_method_runs_and_then_all_do_in_order() -> Result<()> {
     let (desk, gates) = Desk::new();
-    let (server, client) = serve(desk).await?;
+    let (server, client) = serve_probed(desk).await?;
     let desk = DeskClient::new(&client);
     let other = Client::connect(server.address()).await?;
     let hold = spawn(desk.hold());
     gates.begun.notified().await;
     let notes: Vec<_> = (1..=4).map(|n| spawn(desk.note(n))).collect();
     let strange = spawn(DeskClient::new(&other).note(99));
-    tokio::task::yield_now().await;
+    probe(&client).await?;
+    probe(&other).await?;
     assert!(notes.iter().all(|note| !note.is_finished()) && !strange.is_finished());
     gates.go.notify_one();
     assert_eq!(hold.await.unwrap()?, [0; 0], "nothing was noted before it ended");
@@ -104,18 +122,20 @@ async fn no_request_begins_while_an_exclusive_method_runs_and_then_all_do_in_ord
     Ok(())
 }
 
-#[tokio::test(flavor = "current_thread")]
+#[tokio::test]
 async fn an_exclusive_method_waits_for_the_one_before_it() -> Result<()> {
     let (desk, gates) = Desk::new();
-    let (_server, client) = serve(desk).await?;
+    let (_server, client) = serve_probed(desk).await?;
     let desk = DeskClient::new(&client);
     let first = spawn(desk.hold());
     gates.begun.notified().await;
     let (note, second, last) = (spawn(desk.note(1)), spawn(desk.hold()), spawn(desk.note(2)));
+    probe(&client).await?;
     gates.go.notify_one();
     assert_eq!(first.await.unwrap()?, [0; 0]);
     gates.begun.notified().await;
     note.await.unwrap()?;
+    probe(&client).await?;
     assert!(!last.is_finished());
     gates.go.notify_one();
     assert_eq!(second.await.unwrap()?, [1]);
@@ -193,14 +213,15 @@ async fn others_are_not_refused_while_it_waits_for_a_peer() -> Result<()> {
     static ANSWER: Notify = Notify::const_new();
 
     let (desk, _gates) = Desk::new();
-    let server = Server::bind("mem://").service(desk).start().await?;
+    let (server, other) = serve_probed(desk).await?;
     let slow = Client::connect(server.address()).service(Slow).await?;
-    let other = Client::connect(server.address()).await?;
     let ask = spawn(DeskClient::new(&slow).ask());
     ASKED.notified().await;
     let note = spawn(DeskClient::new(&other).note(1));
     let refused = fault(DeskClient::new(&slow).note(2).await);
     assert!(refused.contains("busy"), "{refused}");
+    probe(&other).await?;
+    assert!(!note.is_finished());
     ANSWER.notify_one();
     assert_eq!(ask.await.unwrap()?, "late");
     note.await.unwrap()?;
@@ -224,12 +245,13 @@ async fn the_service_is_free_again_when_an_exclusive_method_panics() -> Result<(
 #[tokio::test]
 async fn the_service_is_free_again_when_the_peer_of_an_exclusive_method_goes() -> Result<()> {
     let (desk, gates) = Desk::new();
-    let (server, client) = serve(desk).await?;
+    let (server, client) = serve_probed(desk).await?;
     let other = Client::connect(server.address()).await?;
     let hold = spawn(DeskClient::new(&client).hold());
     gates.begun.notified().await;
     let dropped = spawn(DeskClient::new(&client).note(1));
     let kept = spawn(DeskClient::new(&other).note(2));
+    probe(&client).await?;
     client.close().await;
     kept.await.unwrap()?;
     assert!(hold.await.unwrap().is_err() && dropped.await.unwrap().is_err());
