@@ -27,8 +27,13 @@ pub(crate) fn derive(input: &DeriveInput) -> TokenStream {
 fn expand(declaration: &Declaration<'_>) -> TokenStream {
     let entries: Vec<_> =
         declaration.entries().map(|(datum, operation)| entry(declaration, datum, operation)).collect();
-    let arms: Vec<_> =
-        declaration.entries().enumerate().map(|(at, (datum, operation))| arm(at, datum, operation)).collect();
+    // The state of an actor is entered by messages only.
+    let context = if declaration.actor.is_some() { BLOCKING_CALL } else { CALL };
+    let arms: Vec<_> = declaration
+        .entries()
+        .enumerate()
+        .map(|(at, (datum, operation))| arm(at, datum, operation, context))
+        .collect();
     implement(declaration, &entries, &arms, &distinct_ids(declaration))
 }
 
@@ -40,7 +45,8 @@ pub(crate) fn implement(
     assertions: &[TokenStream],
 ) -> TokenStream {
     let Declaration { krate, input, .. } = declaration;
-    let (table, hook, ident) = (table(declaration, entries), hook(declaration), &input.ident);
+    let (table, hook, actor) = (table(declaration, entries), hook(declaration), actor(declaration));
+    let ident = &input.ident;
     let (impl_generics, type_generics, where_clause) = input.generics.split_for_impl();
     quote! {
         const _: () = {
@@ -66,6 +72,7 @@ pub(crate) fn implement(
                 #hook
             }
 
+            #actor
             #(#assertions)*
         };
     }
@@ -80,6 +87,38 @@ fn table(declaration: &Declaration<'_>, entries: &[TokenStream]) -> TokenStream 
     quote! {
         _socketproto::ServiceTable::new(#name, #docs, const { &[#(#entries),*] }) #services #hooks #own_thread
     }
+}
+
+/// The handler of a struct that is an actor. Where it is none, the bound keeps the impl silent, and the assertion speaks.
+fn actor(declaration: &Declaration<'_>) -> Option<TokenStream> {
+    let span = at(declaration.actor.as_ref()?.span());
+    let (ident, generics) = (&declaration.input.ident, &declaration.input.generics);
+    let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
+    let predicates = where_clause.map(|clause| &clause.predicates).into_iter().flatten();
+    let actix = quote_spanned!(span=> _socketproto::__private::actix);
+    let assertion = generics.params.is_empty().then(
+        || quote_spanned!(span=> const _: () = _socketproto::__private::actix::assert_actor::<#ident>();),
+    );
+    Some(quote! {
+        #[automatically_derived]
+        impl #impl_generics #actix::Handler<_socketproto::actix::Request<Self>> for #ident #type_generics
+        where
+            #(#predicates,)*
+            for<'__a> Self: #actix::Actor<Context = #actix::Context<Self>>,
+        {
+            type Result = ();
+
+            fn handle(
+                &mut self,
+                __request: _socketproto::actix::Request<Self>,
+                __context: &mut #actix::Context<Self>,
+            ) {
+                #actix::serve(self, __request, __context);
+            }
+        }
+
+        #assertion
+    })
 }
 
 fn own_service(sid: &Sid) -> TokenStream {
@@ -140,7 +179,7 @@ pub(crate) fn data_id(id: &Id) -> TokenStream {
 }
 
 /// What runs the entry at this position.
-fn arm(position: usize, datum: &Datum, operation: &Operation) -> TokenStream {
+fn arm(position: usize, datum: &Datum, operation: &Operation, context: &str) -> TokenStream {
     let position = Literal::usize_unsuffixed(position);
     let body = match &operation.handler {
         Handler::Load(field) => load(field),
@@ -148,8 +187,8 @@ fn arm(position: usize, datum: &Datum, operation: &Operation) -> TokenStream {
         Handler::Setter(field, method) => setter(field, method),
         Handler::Fallback(method) => take_any(method),
         Handler::Method(signature) if datum.blocking.is_some() => call_elsewhere(signature),
-        Handler::Method(signature) if signature.is_async => call_later(signature),
-        Handler::Method(signature) => call_now(signature),
+        Handler::Method(signature) if signature.is_async => call_later(signature, context),
+        Handler::Method(signature) => call_now(signature, context),
     };
     quote!(#position => { #body })
 }
@@ -179,9 +218,9 @@ fn setter(Field { ty, .. }: &Field, method: &Ident) -> TokenStream {
     }
 }
 
-fn call_now(signature: &Signature) -> TokenStream {
+fn call_now(signature: &Signature, context: &str) -> TokenStream {
     let method = &signature.ident;
-    let (locals, values, reply) = (locals(signature, CALL), values(signature), signature.reply());
+    let (locals, values, reply) = (locals(signature, context), values(signature), signature.reply());
     let call = quote_spanned! {at(method.span())=>
         _socketproto::__private::reply::<#reply, _>(self.#method(#(#values),*), __out)
     };
@@ -191,9 +230,9 @@ fn call_now(signature: &Signature) -> TokenStream {
     }
 }
 
-fn call_later(signature: &Signature) -> TokenStream {
+fn call_later(signature: &Signature, context: &str) -> TokenStream {
     let method = &signature.ident;
-    let (locals, values, reply) = (locals(signature, CALL), values(signature), signature.reply());
+    let (locals, values, reply) = (locals(signature, context), values(signature), signature.reply());
     let call = quote_spanned! {at(method.span())=>
         _socketproto::__private::later::<#reply, _>(Self::#method(#(#values),*))
     };
@@ -213,13 +252,11 @@ fn call_elsewhere(signature: &Signature) -> TokenStream {
 
 fn take_any(method: &Ident) -> TokenStream {
     quote_spanned! {at(method.span())=>
-        _socketproto::__private::reply::<_socketproto::Json, _>(
-            self.#method(__request.data_id(), __request.json()), __out
-        )
+        _socketproto::__private::json(self.#method(__request.data_id(), __request.json()), __out)
     }
 }
 
-/// The arguments as locals, decoded together, and the context, made by this method of the request.
+/// The arguments as locals, decoded together, and the context, which this method of the request makes.
 fn locals(signature: &Signature, context: &str) -> TokenStream {
     let (names, types): (Vec<_>, Vec<_>) = signature.arguments().map(|(name, ty)| (local(name), ty)).unzip();
     let data = match (&names[..], &types[..]) {

@@ -189,7 +189,7 @@ fn belongs(home: Place, found: Place) -> &'static str {
     match (home, found) {
         (Place::Service, _) => "in `#[service(..)]`",
         (_, Place::Service) => "in `#[did(..)]`",
-        (Place::Rest, _) => "beside `..`, as in `#[did(.., read, fallback = method)]`",
+        (Place::Rest, _) => "beside `..`, on the struct",
         (_, Place::Rest) => "beside a data id, not beside `..`",
         (Place::Struct, _) => "on the struct",
         (Place::Field, _) => "on a field",

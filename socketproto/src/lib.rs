@@ -51,11 +51,14 @@
 //!
 //! # Features
 //!
-//! `derive` (default): the derive macros.
+//! - `derive` (default): the derive macros.
+//! - `actix`: services that are actix actors already.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+#[cfg(feature = "actix")]
+pub mod actix;
 mod actor;
 mod callback;
 mod client;

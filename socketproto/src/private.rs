@@ -2,12 +2,21 @@
 
 use serde::Serialize;
 
-use crate::actor::handler::contain;
+use crate::actor::contain::contain;
 use crate::fault::Fault;
 use crate::id::DataId;
+use crate::message::Json;
 
 pub use crate::peer::{call, call_own};
 pub use crate::service::{Hook, IntoReply, Request, State, Step, encode, run_hook};
+
+/// What expansions of `#[service(actor)]` name.
+#[cfg(feature = "actix")]
+pub mod actix {
+    pub use ::actix::{Actor, Context, Handler};
+
+    pub use crate::actix::{assert_actor, serve};
+}
 
 /// A data id as a declaration names it: a `u32` or a [`DataId`].
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +56,15 @@ pub fn value<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<Step
 /// The method's own, and those of [`value`].
 pub fn reply<T: Serialize, M>(returned: impl IntoReply<T, M>, out: &mut Vec<u8>) -> Result<Step, Fault> {
     value(&returned.into_reply()?, out)
+}
+
+/// Answers with JSON that a method has returned, as the text it is.
+///
+/// # Errors
+/// The method's own.
+pub fn json<M>(returned: impl IntoReply<Json, M>, out: &mut Vec<u8>) -> Result<Step, Fault> {
+    out.extend_from_slice(returned.into_reply()?.as_str().as_bytes());
+    Ok(Step::Now(Ok(())))
 }
 
 /// Answers with what an async method declared `-> T` will return.
@@ -93,7 +111,7 @@ mod tests {
     use super::*;
     use crate::link::Link;
     use crate::service::Door;
-    use crate::{Call, Json, Message, Peer, Service};
+    use crate::{Call, Message, Peer, Service};
 
     #[derive(Service)]
     #[service(crate = crate)]

@@ -161,6 +161,17 @@ impl ServerBuilder {
         self
     }
 
+    /// Serves an actix actor, which stays where it was started: `#[service(actor)]`.
+    #[cfg(feature = "actix")]
+    pub fn service_addr<A>(mut self, addr: Addr<A>) -> Self
+    where
+        A: Service + actix::Handler<crate::actix::Request<A>>,
+        A::Context: actix::dev::ToEnvelope<A, crate::actix::Request<A>>,
+    {
+        self.settings.service(0, crate::actix::Bridge(addr));
+        self
+    }
+
     /// Runs a closure for messages of a service and datum; `None` stands for all of them. Where several match, both
     /// ids go before the service alone, the service before the datum, the datum before all (protocol.md section 6).
     ///

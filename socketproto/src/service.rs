@@ -72,6 +72,12 @@ impl<S> State<S> {
         Self { cell: Some(Rc::new(RefCell::new(state))), door }
     }
 
+    /// The way to a state that is an actor of the user's own.
+    #[cfg(feature = "actix")]
+    pub(crate) fn of_actor(door: Door<S>) -> Self {
+        Self { cell: None, door }
+    }
+
     /// Changes the state.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! What the words of a declaration do, end to end.
 
+mod actor;
 mod blocking;
 mod cancel;
 mod exclusive;

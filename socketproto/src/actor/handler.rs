@@ -1,11 +1,10 @@
 //! The actor around one service: it runs requests one after the other and keeps those that wait.
 //!
-//! Whatever the service's code does stays in here: a panic becomes an answer, and the service lives on.
+//! Whatever the service's code does is contained: a panic becomes an answer, and the service lives on.
 
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,11 +12,13 @@ use std::task::{Context, Poll, Waker, ready};
 
 use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Handler, Message, Recipient};
 use futures_util::StreamExt;
-use futures_util::future::{AbortHandle, Abortable, LocalBoxFuture};
+use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::FuturesUnordered;
 use rustc_hash::FxHashMap;
 
+use crate::actor::contain::contain;
 use crate::actor::own_thread;
+use crate::actor::task::{Task, TaskId};
 use crate::actor::ticket::{Ticket, connection_id, unanswered};
 use crate::fault::Fault;
 use crate::link::{Link, Replies};
@@ -90,9 +91,6 @@ struct Exclusive {
     calls: Arc<AtomicUsize>,
     no_cancel: bool,
 }
-
-/// The connection, by the place of its link, and the request.
-type TaskId = (usize, RequestId);
 
 /// Starts the actor of a service: on this thread, or on one of its own.
 pub(crate) fn start<S: Service + Send>(service: S) -> io::Result<Recipient<HandlerMessage>> {
@@ -170,7 +168,7 @@ impl<S: Service> HandlerActor<S> {
             Err(fault) => Some(Err(fault)),
         });
         if let Some(future) = later {
-            let task = Task { future: Some(future), ticket: Some(Ticket::new(Arc::clone(link), id)) };
+            let task = Task::new(future, Ticket::new(Arc::clone(link), id));
             self.keep(task, calls, entry.is_some_and(Entry::is_no_cancel));
         }
     }
@@ -178,7 +176,7 @@ impl<S: Service> HandlerActor<S> {
     /// Polls a future once, here and now: many are ready at once. The others are kept; their wakers come with the
     /// next poll, which this actor's item does before it sleeps.
     fn keep(&mut self, mut task: Task, exclusive: Option<Arc<AtomicUsize>>, no_cancel: bool) {
-        let Some(id) = task.ticket.as_ref().map(Ticket::id) else { return };
+        let Some(id) = task.id() else { return };
         if Pin::new(&mut task).poll(&mut Context::from_waker(Waker::noop())).is_ready() {
             return;
         }
@@ -312,57 +310,4 @@ impl<S: Service> ActorFuture<HandlerActor<S>> for Drive {
             actor.resume();
         }
     }
-}
-
-/// A method's future together with its ticket. Ends with the ticket's id.
-struct Task {
-    future: Option<LocalBoxFuture<'static, Result<Vec<u8>, Fault>>>,
-    ticket: Option<Ticket>,
-}
-
-impl Task {
-    /// Drops the future: that is foreign code too.
-    fn release(&mut self) {
-        let future = self.future.take();
-        let _ = contain(|| drop(future));
-    }
-}
-
-impl Future for Task {
-    type Output = TaskId;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let outcome = match &mut self.future {
-            Some(future) => match contain(|| future.as_mut().poll(cx)) {
-                Ok(Poll::Pending) => return Poll::Pending,
-                Ok(Poll::Ready(outcome)) => outcome,
-                Err(fault) => Err(fault),
-            },
-            None => Err(Fault::callback_error("")),
-        };
-        self.release();
-        let Some(ticket) = self.ticket.take() else { return Poll::Ready((0, 0)) };
-        let id = ticket.id();
-        ticket.settle(outcome);
-        Poll::Ready(id)
-    }
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.release();
-    }
-}
-
-/// Runs foreign code; a panic becomes a fault. The state is borrowed step by step, so it is whole afterwards, if not
-/// always as the service's author would wish.
-pub(crate) fn contain<R>(code: impl FnOnce() -> R) -> Result<R, Fault> {
-    catch_unwind(AssertUnwindSafe(code)).map_err(|payload| {
-        tracing::error!("a handler panicked; its caller gets status 2 and the handler lives on");
-        // The payload's own destructor may panic as well.
-        if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            std::mem::forget(second);
-        }
-        Fault::callback_error("handler panicked")
-    })
 }

@@ -12,11 +12,13 @@
 pub(crate) mod authenticator;
 pub(crate) mod connection;
 pub(crate) mod connector;
+pub(crate) mod contain;
 pub(crate) mod handler;
 pub(crate) mod listener;
 mod own_thread;
 mod pump;
 pub(crate) mod runtime;
+mod task;
 mod ticket;
 
 use std::io;
