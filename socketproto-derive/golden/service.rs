@@ -122,16 +122,16 @@ const _: () = {
                     >(self.history(__argument_range), __out)
                 }
                 5 => {
-                    _socketproto::__private::reply::<
-                        _socketproto::Json,
-                        _,
-                    >(self.unknown(__request.data_id(), __request.json()), __out)
+                    _socketproto::__private::json(
+                        self.unknown(__request.data_id(), __request.json()),
+                        __out,
+                    )
                 }
                 6 => {
-                    _socketproto::__private::reply::<
-                        _socketproto::Json,
-                        _,
-                    >(self.unknown(__request.data_id(), __request.json()), __out)
+                    _socketproto::__private::json(
+                        self.unknown(__request.data_id(), __request.json()),
+                        __out,
+                    )
                 }
                 7 => _socketproto::__private::value(&self.temperature, __out),
                 8 => _socketproto::__private::value(&self.setpoint, __out),

@@ -199,6 +199,54 @@ mod tests {
         );
     }
 
+    const fn own(name: &'static str, request: u32, response: u32) -> OwnService {
+        OwnService::new(name, ServiceId::new(request), ServiceId::new(response))
+    }
+
+    static RECORDER: ServiceTable = ServiceTable::new(
+        "recorder",
+        "",
+        &[
+            Entry::new(ServiceId::new(40), DataId::new(1), "last").with_timeout(Duration::from_secs(2)),
+            Entry::fallback(ServiceId::new(40), "other"),
+        ],
+    )
+    .with_services(&[own("history", 40, 41), own("erase", 42, 43)]);
+
+    #[test]
+    fn a_fallback_takes_what_is_left_and_a_declared_time_goes_first() {
+        let mut registry = Registry::new();
+        registry.add_table(&RECORDER, 100, ()).unwrap();
+        let (dispatch, _) = registry.build(TIMEOUT).unwrap();
+        let found =
+            |data_id: u32| dispatch.find(40.into(), data_id.into()).map(|route| (route.entry, route.timeout));
+        assert_eq!(found(101), Some((0, Duration::from_secs(2))));
+        assert_eq!(found(1), Some((1, TIMEOUT)));
+        assert_eq!(dispatch.response_of(42.into()), Some(43.into()));
+    }
+
+    #[test]
+    fn equal_pairs_are_declared_as_often_as_one_likes_others_contradict() {
+        static SAME: ServiceTable =
+            ServiceTable::new("same", "", &[]).with_services(&[own("log", 42, 43), own("history", 40, 41)]);
+        static CROSSED: ServiceTable =
+            ServiceTable::new("crossed", "", &[]).with_services(&[own("crossed", 41, 42)]);
+        let mut registry = Registry::new();
+        registry.add_table(&RECORDER, 0, ()).unwrap();
+        registry.add_table(&SAME, 0, ()).unwrap();
+        registry.add_service(42.into(), 43.into());
+        assert!(registry.build(TIMEOUT).is_ok());
+
+        let mut registry = Registry::new();
+        registry.add_table(&RECORDER, 0, ()).unwrap();
+        registry.add_table(&CROSSED, 0, ()).unwrap();
+        let error = registry.build(TIMEOUT).unwrap_err().to_string();
+        assert!(
+            error.contains("of crossed contradicts `#[sid(history, request = 40, response = 41)]`"),
+            "{error}"
+        );
+    }
+
     #[test]
     fn a_shift_may_not_leave_the_range() {
         let mut registry = Registry::new();

@@ -39,7 +39,7 @@ impl Watch {
 
         let _dropped = Dropped(cx.actor(|this| this.events.clone()).await);
         cx.actor(|this| this.tell("wait")).await;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

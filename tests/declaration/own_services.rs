@@ -5,6 +5,7 @@ use socketproto::Json;
 use super::*;
 
 #[derive(Service, Client)]
+#[allow(clippy::duplicated_attributes, reason = "clippy compares words, not their numbers")]
 #[service(name = "recorder")]
 #[sid(history, request = 40, response = 41)]
 #[sid(erase, request = 43, response = 42)]

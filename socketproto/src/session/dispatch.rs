@@ -185,6 +185,16 @@ mod tests {
     }
 
     #[test]
+    fn only_free_ids_and_declared_pairs_may_pair() {
+        let mut dispatch = Dispatch::new();
+        dispatch.add_service(40.into(), 41.into()).unwrap();
+        let may = |request: u32, response: u32| dispatch.may_pair(request.into(), response.into());
+        assert!(may(40, 41) && may(50, 51) && may(10, 11));
+        assert!(!may(40, 51) && !may(50, 41) && !may(41, 40) && !may(50, 40) && !may(50, 50));
+        assert!(!may(0, 51) && !may(50, 9) && !may(0xFFFF_0000, 51));
+    }
+
+    #[test]
     fn a_datum_of_another_service_is_not_permitted_an_unknown_one_is_unknown() {
         let mut dispatch = Dispatch::new();
         dispatch.insert(Some(10.into()), Some(1.into()), route(0));
