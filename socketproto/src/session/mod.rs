@@ -636,6 +636,6 @@ enum NotSent {
     TooLarge { size: usize, max_frame: usize },
     #[error("of {size} bytes exceeds the {free} bytes free of {setting}")]
     NoRoom { size: usize, free: usize, setting: &'static str },
-    #[error("{0}")]
+    #[error("cannot be sent: {0}")]
     Encode(#[from] EncodeError),
 }
