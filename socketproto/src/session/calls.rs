@@ -70,9 +70,23 @@ pub(super) struct Calls {
     waiting: VecDeque<Waiting>,
     /// Waiting calls of handlers, which the window does not hold up.
     nested: VecDeque<Waiting>,
-    /// Outstanding calls that count against the window.
-    counted: usize,
+    outstanding: Count,
     earliest: Earliest,
+}
+
+/// How many calls are outstanding.
+#[derive(Debug, Default, Eq, PartialEq)]
+struct Count {
+    /// Those that count against the window.
+    windowed: usize,
+    /// Those that handlers made.
+    nested: usize,
+}
+
+impl Count {
+    fn of(&mut self, nested: bool) -> &mut usize {
+        if nested { &mut self.nested } else { &mut self.windowed }
+    }
 }
 
 /// Whose answer a response is.
@@ -100,7 +114,7 @@ impl Calls {
     pub(super) fn next_to_send(&mut self, with_id: bool, window: usize) -> Option<(Waiting, Option<u64>)> {
         let waiting = match self.take_first(with_id, true) {
             Some(nested) => nested,
-            None if self.counted < window => self.take_first(with_id, false)?,
+            None if self.outstanding.windowed < window => self.take_first(with_id, false)?,
             None => return None,
         };
         let message_id = with_id.then(|| {
@@ -127,7 +141,7 @@ impl Calls {
             timeout: waiting.new.timeout,
             nested: waiting.new.nested,
         };
-        self.counted += usize::from(!outstanding.nested);
+        *self.outstanding.of(outstanding.nested) += 1;
         match message_id {
             Some(id) => {
                 self.by_id.insert(id, outstanding);
@@ -148,7 +162,7 @@ impl Calls {
         match self.by_id.get(&id) {
             Some(outstanding) if outstanding.key == key => {
                 let call = outstanding.call;
-                self.counted -= usize::from(!outstanding.nested);
+                *self.outstanding.of(outstanding.nested) -= 1;
                 self.by_id.remove(&id);
                 Match::Call(call)
             }
@@ -167,7 +181,7 @@ impl Calls {
         }
         match first {
             Some(Place::Call(outstanding)) => {
-                self.counted -= usize::from(!outstanding.nested);
+                *self.outstanding.of(outstanding.nested) -= 1;
                 Match::Call(outstanding.call)
             }
             Some(Place::Tombstone { .. }) => Match::Late,
@@ -182,7 +196,7 @@ impl Calls {
         }
         let found = self.by_id.iter().find(|(_, outstanding)| outstanding.call == call).map(|(id, _)| *id);
         if let Some(outstanding) = found.and_then(|id| self.by_id.remove(&id)) {
-            self.counted -= usize::from(!outstanding.nested);
+            *self.outstanding.of(outstanding.nested) -= 1;
         }
         self.bury(now, |outstanding| outstanding.call == call);
     }
@@ -198,7 +212,7 @@ impl Calls {
         }
         self.by_id.retain(|_, outstanding| {
             let kept = keep(outstanding.deadline, outstanding.call, now, &mut expired);
-            self.counted -= usize::from(!kept && !outstanding.nested);
+            *self.outstanding.of(outstanding.nested) -= usize::from(!kept);
             kept
         });
         expired.extend(self.bury(now, |outstanding| outstanding.deadline <= now));
@@ -220,8 +234,13 @@ impl Calls {
         }
         let waiting = self.waiting.drain(..).chain(self.nested.drain(..));
         calls.extend(waiting.map(|waiting| waiting.new.call));
-        self.counted = 0;
+        self.outstanding = Count::default();
         calls
+    }
+
+    /// The calls of handlers that are not over.
+    pub(super) fn nested(&self) -> usize {
+        self.outstanding.nested + self.nested.len()
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -239,7 +258,7 @@ impl Calls {
         for place in self.in_order.values_mut().flatten() {
             let Place::Call(outstanding) = place else { continue };
             if is_over(outstanding) {
-                self.counted -= usize::from(!outstanding.nested);
+                *self.outstanding.of(outstanding.nested) -= 1;
                 buried.push(outstanding.call);
                 let until = now + (outstanding.timeout / 2).min(MAX_TOMBSTONE);
                 self.earliest.add(until);
@@ -341,7 +360,7 @@ mod tests {
         assert_eq!(line.answer(None), Match::Call(70));
         assert_eq!(line.answer(None), Match::Call(71));
         assert_eq!(line.answer(None), Match::None);
-        assert_eq!(line.calls.counted, 0);
+        assert_eq!(line.calls.outstanding, Count::default());
     }
 
     #[test]
@@ -388,7 +407,7 @@ mod tests {
         assert_eq!(line.pump(), [71]);
         assert_eq!(line.answer(Some(1)), Match::Late);
         line.calls.cancel(71, line.now);
-        assert_eq!(line.calls.counted, 0);
+        assert_eq!(line.calls.outstanding, Count::default());
     }
 
     #[test]
@@ -401,6 +420,6 @@ mod tests {
         line.call(72, false);
         line.call(73, false);
         assert_eq!(line.calls.end_all(), [72, 73]);
-        assert_eq!(line.calls.counted, 0);
+        assert_eq!(line.calls.outstanding, Count::default());
     }
 }

@@ -249,7 +249,8 @@ impl Session {
             (None, None) => CallFailure::UnknownService,
             (None, Some(response)) => {
                 self.calls.enqueue(new, response, now);
-                return self.send_calls(now);
+                self.send_calls(now);
+                return self.resume(now);
             }
         };
         self.completed(new.call, Err(failure));
@@ -498,9 +499,18 @@ impl Session {
         self.resume(now);
     }
 
+    /// Whether another request may run. Those whose handlers wait for the peer do not count, else two sides that call
+    /// each other back would wait for ever (protocol.md 8.1); memory bounds them, as if they were parked.
+    fn has_room(&self) -> bool {
+        let limits = &self.config.limits;
+        let running = self.requests.running();
+        let most = limits.max_in_flight + limits.max_parked / Limits::PARKED_OVERHEAD;
+        running.saturating_sub(self.calls.nested()) < limits.max_in_flight && running < most
+    }
+
     /// Starts parked requests while there is room.
     fn resume(&mut self, now: Instant) {
-        while self.requests.running() < self.config.limits.max_in_flight && self.closed.is_none() {
+        while self.has_room() && self.closed.is_none() {
             let Some((incoming, origin)) = self.requests.unpark() else { return };
             self.requests.start(&incoming, origin, now);
             self.events.push_back(Event::Dispatch(incoming));
@@ -630,6 +640,6 @@ enum NotSent {
     TooLarge { size: usize, max_frame: usize },
     #[error("of {size} bytes exceeds the {free} bytes free of {setting}")]
     NoRoom { size: usize, free: usize, setting: &'static str },
-    #[error("{0}")]
+    #[error("cannot be sent: {0}")]
     Encode(#[from] EncodeError),
 }

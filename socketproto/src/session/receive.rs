@@ -143,7 +143,7 @@ impl Session {
         };
         let request = self.requests.open(origin.as_ref());
         let incoming = Incoming { request, route, header, data };
-        if self.requests.running() < self.config.limits.max_in_flight && !self.requests.has_parked() {
+        if self.has_room() && !self.requests.has_parked() {
             self.requests.start(&incoming, origin, now);
             self.events.push_back(Event::Dispatch(incoming));
             return;

@@ -9,6 +9,7 @@ mod dialogue;
 mod garbage;
 mod gate;
 mod limits;
+mod load;
 mod opening;
 mod pair;
 

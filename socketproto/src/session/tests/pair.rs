@@ -285,7 +285,6 @@ impl Pair {
         end.last_request = incoming.request;
         let last = end.last_number.insert((data_id, nested), number);
         assert!(last.is_none_or(|last| last < number), "once each, and in the order of the calls");
-        assert!(end.session.requests.running() <= IN_FLIGHT);
         end.running.push((incoming.request, number.to_string()));
     }
 
@@ -356,7 +355,7 @@ impl Pair {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
+    #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
     fn every_call_ends_once_and_with_its_own_answer(
