@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 use crate::id::{DataId, ServiceId};
 use crate::message::MAX_MESSAGE_ID;
-use crate::session::budget::Earliest;
+use crate::session::budget::{Earliest, after};
 use crate::session::event::CallKey;
 
 /// The longest time a timed-out call without an id keeps its place.
@@ -104,7 +104,7 @@ pub(super) enum Match {
 impl Calls {
     /// Lets a call wait for its turn.
     pub(super) fn enqueue(&mut self, new: NewCall, response: ServiceId, now: Instant) {
-        let deadline = now + new.timeout;
+        let deadline = after(now, new.timeout);
         self.earliest.add(deadline);
         let queue = if new.nested { &mut self.nested } else { &mut self.waiting };
         queue.push_back(Waiting { new, response, deadline });
@@ -189,33 +189,36 @@ impl Calls {
         }
     }
 
-    /// Forgets a call whose caller has gone; an answer that still comes is late.
-    pub(super) fn cancel(&mut self, call: CallKey, now: Instant) {
+    /// Forgets a call whose caller has gone; an answer that still comes is late. Gives the message id where the peer
+    /// has been asked under one.
+    pub(super) fn cancel(&mut self, call: CallKey, now: Instant) -> Option<u64> {
         for queue in [&mut self.waiting, &mut self.nested] {
             queue.retain(|waiting| waiting.new.call != call);
         }
-        let found = self.by_id.iter().find(|(_, outstanding)| outstanding.call == call).map(|(id, _)| *id);
-        if let Some(outstanding) = found.and_then(|id| self.by_id.remove(&id)) {
-            *self.outstanding.of(outstanding.nested) -= 1;
-        }
         self.bury(now, |outstanding| outstanding.call == call);
+        let (id, _) = self.by_id.iter().find(|(_, outstanding)| outstanding.call == call)?;
+        let id = *id;
+        let outstanding = self.by_id.remove(&id)?;
+        *self.outstanding.of(outstanding.nested) -= 1;
+        Some(id)
     }
 
-    /// The calls whose time is over.
-    pub(super) fn expired(&mut self, now: Instant) -> Vec<CallKey> {
+    /// The calls whose time is over, each with the message id under which the peer has been asked.
+    pub(super) fn expired(&mut self, now: Instant) -> Vec<(CallKey, Option<u64>)> {
         if !self.earliest.is_due(now) {
             return Vec::new();
         }
         let mut expired = Vec::new();
         for queue in [&mut self.waiting, &mut self.nested] {
-            queue.retain(|waiting| keep(waiting.deadline, waiting.new.call, now, &mut expired));
+            queue.retain(|waiting| keep(waiting.deadline > now, (waiting.new.call, None), &mut expired));
         }
-        self.by_id.retain(|_, outstanding| {
-            let kept = keep(outstanding.deadline, outstanding.call, now, &mut expired);
+        self.by_id.retain(|id, outstanding| {
+            let kept = keep(outstanding.deadline > now, (outstanding.call, Some(*id)), &mut expired);
             *self.outstanding.of(outstanding.nested) -= usize::from(!kept);
             kept
         });
-        expired.extend(self.bury(now, |outstanding| outstanding.deadline <= now));
+        let buried = self.bury(now, |outstanding| outstanding.deadline <= now);
+        expired.extend(buried.into_iter().map(|call| (call, None)));
         for places in self.in_order.values_mut() {
             places.retain(|place| !matches!(place, Place::Tombstone { until } if *until <= now));
         }
@@ -224,18 +227,24 @@ impl Calls {
         expired
     }
 
-    /// Ends everything, in the order in which the calls were made where that is known.
-    pub(super) fn end_all(&mut self) -> Vec<CallKey> {
+    /// Ends the calls that were sent: their answers cannot come any more. Those that wait can be sent on another line,
+    /// where ids begin anew.
+    pub(super) fn end_sent(&mut self) -> Vec<CallKey> {
         let mut calls: Vec<_> = self.by_id.drain().map(|(_, outstanding)| outstanding.call).collect();
         for place in self.in_order.drain().flat_map(|(_, places)| places) {
             if let Place::Call(outstanding) = place {
                 calls.push(outstanding.call);
             }
         }
-        let waiting = self.waiting.drain(..).chain(self.nested.drain(..));
-        calls.extend(waiting.map(|waiting| waiting.new.call));
         self.outstanding = Count::default();
+        self.last_message_id = 0;
         calls
+    }
+
+    /// Ends the calls that wait.
+    pub(super) fn end_waiting(&mut self) -> Vec<CallKey> {
+        let waiting = self.waiting.drain(..).chain(self.nested.drain(..));
+        waiting.map(|waiting| waiting.new.call).collect()
     }
 
     /// The calls of handlers that are not over.
@@ -284,13 +293,12 @@ impl Calls {
     }
 }
 
-/// Whether a call lives on; else it is listed.
-fn keep(deadline: Instant, call: CallKey, now: Instant, expired: &mut Vec<CallKey>) -> bool {
-    let kept = deadline > now;
-    if !kept {
-        expired.push(call);
+/// Lists a call that does not live on.
+fn keep<T>(lives: bool, call: T, ended: &mut Vec<T>) -> bool {
+    if !lives {
+        ended.push(call);
     }
-    kept
+    lives
 }
 
 #[cfg(test)]
@@ -378,7 +386,7 @@ mod tests {
         let mut line = Line::new(false, 8);
         line.call(70, false);
         line.now += 4 * SECOND;
-        assert_eq!(line.calls.expired(line.now), [70]);
+        assert_eq!(line.calls.expired(line.now), [(70, None)]);
         assert!(line.call(71, false).is_empty(), "nothing is written while the tombstone is open");
         assert_eq!(line.answer(None), Match::Late);
         assert_eq!(line.pump(), [71]);
@@ -403,10 +411,10 @@ mod tests {
         let mut line = Line::new(true, 1);
         line.call(70, false);
         line.call(71, false);
-        line.calls.cancel(70, line.now);
+        assert_eq!(line.calls.cancel(70, line.now), Some(1));
         assert_eq!(line.pump(), [71]);
         assert_eq!(line.answer(Some(1)), Match::Late);
-        line.calls.cancel(71, line.now);
+        assert_eq!(line.calls.cancel(71, line.now), Some(2));
         assert_eq!(line.calls.outstanding, Count::default());
     }
 
@@ -416,10 +424,11 @@ mod tests {
         line.call(70, false);
         line.call(71, false);
         line.now += 4 * SECOND;
-        assert_eq!(line.calls.expired(line.now), [71, 70]);
+        assert_eq!(line.calls.expired(line.now), [(71, None), (70, Some(1))]);
         line.call(72, false);
         line.call(73, false);
-        assert_eq!(line.calls.end_all(), [72, 73]);
+        assert_eq!(line.calls.end_sent(), [72]);
+        assert_eq!(line.calls.end_waiting(), [73]);
         assert_eq!(line.calls.outstanding, Count::default());
     }
 }

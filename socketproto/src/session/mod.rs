@@ -41,10 +41,10 @@ use crate::id::{AuthState, DataId, ServiceId, Status};
 use crate::limits::Limits;
 use crate::message::{Header, Json};
 use crate::session::auth::Auth;
-use crate::session::budget::Budget;
+use crate::session::budget::{Budget, after};
 use crate::session::calls::Calls;
 use crate::session::dispatch::Dispatch;
-use crate::session::hello::{Agreement, Hello};
+use crate::session::hello::{Agreement, Cancel, Hello};
 use crate::session::requests::{Origin, Requests};
 
 pub(crate) use crate::session::calls::NewCall;
@@ -81,6 +81,8 @@ pub(crate) struct Config {
     pub(crate) secret: bool,
     /// Client: whether to authenticate at once; else being trusted is no part of being ready.
     pub(crate) auto_auth: bool,
+    /// Client: whether another line follows when one is lost; calls then wait for it.
+    pub(crate) reconnect: bool,
     /// Client: whether the peer is new, so that it answers HELLO.
     pub(crate) hello: bool,
     /// None: told by the first byte.
@@ -157,7 +159,7 @@ impl Session {
             ready: false,
             draining: false,
             closed: None,
-            first_byte: (config.role == Role::Server).then(|| now + limits.first_byte_timeout),
+            first_byte: (config.role == Role::Server).then(|| after(now, limits.first_byte_timeout)),
             trust: None,
             login_begun: false,
             progress: None,
@@ -171,6 +173,15 @@ impl Session {
             Role::Server => session.restart_trust(now),
         }
         session.check_ready(now);
+        session
+    }
+
+    /// A client's session that has no line yet; calls wait for `reopen`.
+    pub(crate) fn waiting(config: Config, now: Instant) -> Self {
+        let mut session = Self::new(config, now);
+        session.closed = Some(CloseReason::NotConnected);
+        session.out.clear();
+        session.events.clear();
         session
     }
 
@@ -244,7 +255,8 @@ impl Session {
 
     /// Takes a call to make. Its outcome comes as an event, exactly once.
     pub(crate) fn handle_call(&mut self, new: NewCall, now: Instant) {
-        let failure = match (&self.closed, self.config.dispatch.response_of(new.service_id)) {
+        let ended = self.closed.as_ref().filter(|_| !self.config.reconnect);
+        let failure = match (ended, self.config.dispatch.response_of(new.service_id)) {
             (Some(reason), _) => CallFailure::Lost(reason.clone()),
             (None, None) => CallFailure::UnknownService,
             (None, Some(response)) => {
@@ -258,7 +270,9 @@ impl Session {
 
     /// Forgets a call whose caller has gone.
     pub(crate) fn handle_cancel(&mut self, call: CallKey, now: Instant) {
-        self.calls.cancel(call, now);
+        if let Some(message_id) = self.calls.cancel(call, now) {
+            self.send_cancel(message_id, now);
+        }
         self.send_calls(now);
     }
 
@@ -288,8 +302,14 @@ impl Session {
 
     /// Takes the time; to be called when `poll_timeout` is due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        for call in self.calls.expired(now) {
+        for (call, message_id) in self.calls.expired(now) {
             self.completed(call, Err(CallFailure::TimedOut));
+            if let Some(message_id) = message_id {
+                self.send_cancel(message_id, now);
+            }
+        }
+        if self.closed.is_some() {
+            return;
         }
         self.expire_requests(now);
         self.send_calls(now);
@@ -328,19 +348,48 @@ impl Session {
         }
     }
 
-    /// Ends the session: calls fail at once, parked requests are dropped, nothing is dispatched any more.
+    /// Ends the line: calls that were sent fail at once, parked requests are dropped, nothing is dispatched any more.
+    /// Calls that wait fail too, unless another line follows.
     pub(crate) fn close(&mut self, reason: CloseReason) {
         if self.closed.is_some() {
             return;
         }
         debug!(%reason, counters = ?self.counters, "connection ends");
         self.events.retain(|event| matches!(event, Event::Completed { .. }));
-        for call in self.calls.end_all() {
+        for call in self.calls.end_sent() {
             self.completed(call, Err(CallFailure::Lost(reason.clone())));
+        }
+        if !self.config.reconnect {
+            self.fail_waiting(&reason);
         }
         self.requests.clear_parked();
         self.auth = Auth::default();
         self.closed = Some(reason);
+    }
+
+    /// Ends the session for good: no other line follows.
+    pub(crate) fn end(&mut self, reason: CloseReason) {
+        self.config.reconnect = false;
+        self.fail_waiting(&reason);
+        self.close(reason);
+    }
+
+    fn fail_waiting(&mut self, reason: &CloseReason) {
+        for call in self.calls.end_waiting() {
+            self.completed(call, Err(CallFailure::Lost(reason.clone())));
+        }
+    }
+
+    /// Begins anew on another line: nothing is kept but the calls that wait and the names of requests.
+    pub(crate) fn reopen(&mut self, now: Instant) {
+        let mut next = Self::new(self.config.clone(), now);
+        std::mem::swap(&mut next.calls, &mut self.calls);
+        std::mem::swap(&mut next.requests, &mut self.requests);
+        next.requests.restart();
+        self.events.append(&mut next.events);
+        std::mem::swap(&mut next.events, &mut self.events);
+        next.check_ready(now);
+        *self = next;
     }
 
     /// Takes no further requests; `is_idle` tells when those that run are answered.
@@ -364,7 +413,7 @@ impl Session {
     /// When `handle_timeout` wants to be called; it may be early, never late.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         if self.closed.is_some() {
-            return None;
+            return self.calls.deadline();
         }
         [
             self.calls.deadline(),
@@ -386,6 +435,21 @@ impl Session {
     /// Why the session has ended.
     pub(crate) fn close_reason(&self) -> Option<&CloseReason> {
         self.closed.as_ref()
+    }
+
+    /// Whether calls wait for another line, once this one has ended.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.closed.is_none() || self.config.reconnect
+    }
+
+    /// Whether calls are sent at once.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready && self.closed.is_none()
+    }
+
+    /// Whether a request has yet to be answered.
+    pub(crate) fn is_running(&self, request: RequestId) -> bool {
+        self.requests.is_running(request)
     }
 
     /// Whether nothing runs and nothing waits to be sent.
@@ -422,7 +486,7 @@ impl Session {
     }
 
     fn write_deadline(&self) -> Option<Instant> {
-        self.progress.map(|progress| progress + self.config.limits.write_timeout)
+        self.progress.map(|progress| after(progress, self.config.limits.write_timeout))
     }
 
     // Parts of the work
@@ -476,7 +540,8 @@ impl Session {
         if self.is_gated() && self.config.role == Role::Server && !self.login_begun {
             let limits = &self.config.limits;
             let lenient = self.config.dispatch.has_public_data() || !self.config.auto_auth;
-            self.trust = Some(now + if lenient { limits.public_idle_timeout } else { limits.trust_timeout });
+            let time = if lenient { limits.public_idle_timeout } else { limits.trust_timeout };
+            self.trust = Some(after(now, time));
         }
     }
 
@@ -542,6 +607,14 @@ impl Session {
             if self.closed.is_some() {
                 return;
             }
+        }
+    }
+
+    /// Tells the peer that a call has been given up (protocol.md 7.6).
+    fn send_cancel(&mut self, message_id: u64, now: Instant) {
+        if self.agreement.cancel && self.closed.is_none() {
+            let data = Json::encode(&Cancel { message_id }).unwrap_or_default();
+            self.ask(ServiceId::CANCEL, DataId::CANCEL, &data, now);
         }
     }
 

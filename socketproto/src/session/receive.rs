@@ -10,9 +10,10 @@ use crate::framing::{self, Deframer, Detected, Framer, FramingError, Piece};
 use crate::id::{DataId, ServiceId, Status};
 use crate::message::{Header, Json, Message};
 use crate::session::auth::SeedOutcome;
+use crate::session::budget::after;
 use crate::session::calls::Match;
 use crate::session::event::{CloseReason, Event, Incoming};
-use crate::session::hello::Hello;
+use crate::session::hello::{Cancel, Hello};
 use crate::session::requests::Origin;
 use crate::session::{Exchange, Role, Session};
 
@@ -180,8 +181,9 @@ impl Session {
             ServiceId::CHANNEL_NAME_RESPONSE => self.handle_channel_response(header, data),
             ServiceId::HELLO_REQUEST => self.handle_hello_request(header, data, format, now),
             ServiceId::HELLO_RESPONSE => self.handle_hello_response(header, data, now),
+            ServiceId::CANCEL => self.handle_cancelled(header, data, now),
             // A request has an even id, its response the next.
-            other if other.value() % 2 == 0 && other != ServiceId::CANCEL => {
+            other if other.value() % 2 == 0 => {
                 let response = ServiceId::new(other.value() + 1);
                 let status = if self.is_gated() {
                     Status::AUTHENTICATION_REQUIRED
@@ -195,6 +197,19 @@ impl Session {
         self.check_ready(now);
     }
 
+    /// The peer has given up a call (protocol.md 7.6).
+    fn handle_cancelled(&mut self, header: &Header, data: &Json, now: Instant) {
+        let cancelled = data.decode::<Cancel>().ok().filter(|_| header.data_id == DataId::CANCEL);
+        let Some(cancel) = cancelled.filter(|_| !self.is_gated()) else {
+            self.counters.unhandled += 1;
+            return;
+        };
+        if let Some((request, running)) = self.requests.cancel(cancel.message_id) {
+            self.events.push_back(Event::Cancelled { request, handler: running.handler });
+            self.resume(now);
+        }
+    }
+
     fn handle_auth_request(&mut self, header: &Header, data: &Json, format: Format, now: Instant) {
         let origin = origin(ServiceId::AUTH_RESPONSE, header, format);
         let known = matches!(header.data_id, DataId::AUTH_SEED | DataId::AUTH_KEY | DataId::AUTH_SECURE);
@@ -205,7 +220,7 @@ impl Session {
             DataId::AUTH_SEED => {
                 if !self.auth.is_trusted() && !self.login_begun {
                     self.login_begun = true;
-                    self.trust = Some(now + self.config.limits.trust_timeout);
+                    self.trust = Some(after(now, self.config.limits.trust_timeout));
                 }
                 let question = self.auth.seed_requested(origin);
                 self.events.push_back(Event::Ask(question));

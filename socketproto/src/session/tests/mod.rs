@@ -27,8 +27,7 @@ const OURS: &str = "00000000000000aa";
 const HELLO: &str =
     r#"{"session":"00000000000000bb","features":["message_id"],"max_frame":100000,"max_in_flight":2}"#;
 /// The HELLO of the default limits.
-const OUR_HELLO: &str =
-    r#"{"session":"00000000000000aa","features":["message_id"],"max_frame":8388608,"max_in_flight":256}"#;
+const OUR_HELLO: &str = r#"{"session":"00000000000000aa","features":["message_id","cancel"],"max_frame":8388608,"max_in_flight":256}"#;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -49,6 +48,7 @@ fn config(role: Role) -> Config {
         channel_name: None,
         secret: false,
         auto_auth: true,
+        reconnect: false,
         hello: role == Role::Client,
         framing: (role == Role::Client).then_some(Framing::Length),
         format: Format::Json,
@@ -455,6 +455,7 @@ fn show_event(event: Event) -> String {
         Event::Dispatch(Incoming { request, header, data, .. }) => {
             format!("run {request}: {}", show(&Message::from_parts(header, data)))
         }
+        Event::Cancelled { request, .. } => format!("cancelled {request}"),
         Event::Expired { request, .. } => format!("expired {request}"),
         Event::Completed { call, outcome: Ok((status, data)) } => {
             let status = if status.is_okay() { String::new() } else { format!("s{} ", status.value()) };
