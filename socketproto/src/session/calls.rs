@@ -230,7 +230,9 @@ impl Calls {
     /// Ends the calls that were sent: their answers cannot come any more. Those that wait can be sent on another line,
     /// where ids begin anew.
     pub(super) fn end_sent(&mut self) -> Vec<CallKey> {
-        let mut calls: Vec<_> = self.by_id.drain().map(|(_, outstanding)| outstanding.call).collect();
+        let mut by_id: Vec<_> = self.by_id.drain().map(|(id, outstanding)| (id, outstanding.call)).collect();
+        by_id.sort_unstable();
+        let mut calls: Vec<_> = by_id.into_iter().map(|(_, call)| call).collect();
         for place in self.in_order.drain().flat_map(|(_, places)| places) {
             if let Place::Call(outstanding) = place {
                 calls.push(outstanding.call);

@@ -276,9 +276,8 @@ impl Session {
         if header.data_id != DataId::CHANNEL_NAME {
             return self.refuse(&origin, Status::SERVICE_OR_DATA_UNKNOWN, now);
         }
-        let first = self.channel != Exchange::Done;
-        self.channel = Exchange::Done;
         if data.is_null() {
+            self.channel = Exchange::Done;
             let name = Json::encode(&self.channel_name.as_deref()).unwrap_or_default();
             return self.respond(&origin, Status::OKAY, name.as_str(), now);
         }
@@ -287,7 +286,8 @@ impl Session {
                 self.fault_data("a channel name is text of 1 to 64 characters without control characters");
             return self.respond(&origin, Status::CALLBACK_ERROR, &text, now);
         };
-        if first {
+        // One exchange a connection; an invalid name is none.
+        if std::mem::replace(&mut self.channel, Exchange::Done) != Exchange::Done {
             if let Some(own) = self.config.channel_name.as_deref().filter(|own| *own != name) {
                 warn!(own, theirs = name, "the client's channel name differs and is taken over");
             }

@@ -9,6 +9,7 @@ mod dialogue;
 mod garbage;
 mod gate;
 mod limits;
+mod lines;
 mod load;
 mod opening;
 mod pair;
@@ -17,7 +18,9 @@ use bytes::Bytes;
 use sha2::{Digest, Sha512};
 
 use super::*;
+use crate::frame;
 use crate::framing::Piece;
+use crate::message::Header;
 use crate::message::Message;
 use crate::session::dispatch::Route;
 
@@ -406,6 +409,7 @@ fn message(text: &str) -> Message {
     let service_id = match service_id {
         "hello" => ServiceId::HELLO_REQUEST,
         "hello-answer" => ServiceId::HELLO_RESPONSE,
+        "cancel" => ServiceId::CANCEL,
         number => ServiceId::new(number.parse().unwrap()),
     };
     let mut header = Header {
@@ -435,6 +439,7 @@ fn show(message: &Message) -> String {
     let service_id = match *service_id {
         ServiceId::HELLO_REQUEST => "hello".to_owned(),
         ServiceId::HELLO_RESPONSE => "hello-answer".to_owned(),
+        ServiceId::CANCEL => "cancel".to_owned(),
         other => other.value().to_string(),
     };
     let mut shown = format!("{service_id}/{}", data_id.value());

@@ -355,8 +355,6 @@ impl Pair {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
-
     #[test]
     fn every_call_ends_once_and_with_its_own_answer(
         terms in terms(),
@@ -384,6 +382,7 @@ proptest! {
         pair.assert_all_done();
         for end in &pair.ends {
             prop_assert_eq!(end.session.poll_timeout(), None);
+            prop_assert!(!end.session.requests.has_parked());
             prop_assert_eq!(end.session.auth_state(), AuthState::Untrusted);
         }
     }
