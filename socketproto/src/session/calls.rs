@@ -249,6 +249,11 @@ impl Calls {
         waiting.map(|waiting| waiting.new.call).collect()
     }
 
+    /// Whether the peer has been asked something that it has yet to answer.
+    pub(super) fn has_sent(&self) -> bool {
+        self.outstanding != Count::default()
+    }
+
     /// The calls of handlers that are not over.
     pub(super) fn nested(&self) -> usize {
         self.outstanding.nested + self.nested.len()

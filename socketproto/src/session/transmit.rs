@@ -37,8 +37,9 @@ impl Session {
     pub(super) fn has_room(&self) -> bool {
         let limits = &self.config.limits;
         let running = self.requests.running();
+        let busy = running.saturating_sub(self.calls.nested());
         let most = limits.max_in_flight + limits.max_parked / Limits::PARKED_OVERHEAD;
-        running.saturating_sub(self.calls.nested()) < limits.max_in_flight && running < most
+        busy < if self.paused { 1 } else { limits.max_in_flight } && running < most
     }
 
     /// Starts parked requests while there is room.
