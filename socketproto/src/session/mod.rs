@@ -90,6 +90,8 @@ pub(crate) struct Config {
     pub(crate) framing: Option<Framing>,
     /// The format used before the first valid frame came.
     pub(crate) format: Format,
+    /// The line loses or garbles bytes: damage is counted, never the end.
+    pub(crate) lossy: bool,
     pub(crate) limits: Arc<Limits>,
     pub(crate) dispatch: Arc<Dispatch>,
 }
@@ -209,7 +211,7 @@ impl Session {
             match deframer.decode(input) {
                 Ok(Some(piece)) => self.handle_piece(piece, now),
                 Ok(None) => break,
-                Err(error) => self.handle_framing_error(&error),
+                Err(error) => self.handle_framing_error(&error, now),
             }
         }
         self.check_ready(now);

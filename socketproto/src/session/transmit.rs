@@ -10,6 +10,7 @@ use crate::id::{DataId, ServiceId, Status};
 use crate::limits::Limits;
 use crate::message::{Header, Json};
 use crate::session::Session;
+use crate::session::calls::Pairing;
 use crate::session::event::{CallFailure, CallKey, CallOutcome, CloseReason, Event, RequestId};
 use crate::session::hello::Cancel;
 use crate::session::requests::Origin;
@@ -55,8 +56,7 @@ impl Session {
         if !self.ready || self.closed.is_some() {
             return;
         }
-        while let Some((waiting, message_id)) =
-            self.calls.next_to_send(self.agreement.message_id, self.agreement.window)
+        while let Some((waiting, message_id)) = self.calls.next_to_send(self.pairing(), self.agreement.window)
         {
             let header = Header {
                 service_id: waiting.new.service_id,
@@ -76,6 +76,15 @@ impl Session {
             if self.closed.is_some() {
                 return;
             }
+        }
+    }
+
+    /// How answers find their calls.
+    fn pairing(&self) -> Pairing {
+        match (self.agreement.message_id, self.config.lossy) {
+            (true, _) => Pairing::ById,
+            (false, false) => Pairing::InOrder,
+            (false, true) => Pairing::OneAtATime,
         }
     }
 

@@ -495,3 +495,17 @@ fn an_old_peer_is_left_unread_at_the_limit_unless_it_has_been_asked() {
     line.tell("11/9 5", "call 70: 5");
     assert!(!line.session.wants_input());
 }
+
+#[test]
+fn a_noisy_line_is_never_the_end() {
+    let noisy = Config { lossy: true, ..config(Role::Server).framing(Framing::Stp) };
+    let mut line = Line::new(noisy.limit(|limits| (limits.protocol_errors, limits.max_frame) = (2, 100)));
+    line.drive();
+    for _ in 0..50 {
+        line.tell_bytes(b"\xff\x00noise", "");
+        line.tell_damaged("10/1 #1", "11/1 s5 #1");
+        line.tell_bytes(b":<half a frame:x", "");
+        line.tell_bytes(format!(":<{}:>", "x".repeat(200)).as_bytes(), "");
+    }
+    line.tell("10/1 #2", "run 51: 10/1 #2");
+}
