@@ -55,7 +55,7 @@ fn a_05_no_bit_of_a_frame_can_be_damaged_unnoticed() {
 #[test]
 fn a_06_garbage_before_the_first_frame() {
     // A line that is known to be STP finds its way at once, whatever came before.
-    let echo = Echo::with(&["--listen", "tcp://127.0.0.1:0?framing=stp"], "error");
+    let mut echo = Echo::with(&["--listen", "tcp://127.0.0.1:0?framing=stp"], "error");
     let frame = Wire::Stp.frame(m(0, 10, 1, "null"));
     let mut noise = Noise(6);
     let single = (u8::MIN..=u8::MAX).map(|byte| vec![byte]);
@@ -65,9 +65,7 @@ fn a_06_garbage_before_the_first_frame() {
         peer.send(&[&*garbage, &frame].concat());
         assert_eq!(peer.answer(), "11/1: null", "{}", garbage.escape_ascii());
     }
-    let mut peer = echo.connect(Wire::Stp);
-    peer.probe();
-    let mut echo = echo;
+    echo.connect(Wire::Stp).probe();
     echo.end_unasked();
 }
 
@@ -214,7 +212,8 @@ fn a_11_frame_that_never_ends() {
 
 #[test]
 fn a_11_before_trust_a_frame_that_never_ends_is_cut_at_4_kib() {
-    let mut echo = Echo::with(&["--secret", "0123456789abcdef0123456789abcdef"], "error");
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+    let mut echo = Echo::with(&["--secret", SECRET], "debug");
     let base = echo.usage();
     let piece = vec![b'A'; 1 << 20];
     for wire in WIRES {
@@ -226,7 +225,8 @@ fn a_11_before_trust_a_frame_that_never_ends_is_cut_at_4_kib() {
     assert!(echo.usage().peak < base.peak + SLACK, "{:?}", echo.usage());
     let mut peer = echo.connect(Wire::Length);
     assert_eq!(peer.ask(10, 4711, "null"), "11/4711 status 3: null");
-    echo.end_unasked();
+    let log = echo.end_unasked();
+    assert!(log.contains("exceeds untrusted_max_frame of 4096") && !log.contains(SECRET));
 }
 
 /// Sends the beginning of a frame of 8 MiB as far as the server takes it.

@@ -1,9 +1,10 @@
 //! Field cases: what public bug reports of comparable programs describe, each as input and right outcome.
 //!
 //! `CASES.md` lists them, with the reasons where the protocol decides otherwise. The server is the `echo` example as a
-//! process of its own, or one in this process where a case needs a special handler; the peer speaks raw bytes.
+//! process of its own, or one in this process where a case needs a special handler; the peer speaks raw bytes. What a
+//! process uses is read from `/proc`.
 
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 
 mod a_noise;
 mod a_stream;

@@ -18,6 +18,8 @@ use socketproto::{Server, ServerBuilder};
 
 /// What takes longer is taken for a hang.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// The cases give PROBE 1 s; a machine at work gets five times as much.
+const PROBE_TIME: Duration = Duration::from_secs(5);
 
 /// How frames are found in the stream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -284,7 +286,9 @@ fn is_end(error: &io::Error) -> bool {
 
 /// PROBE: a fresh connection asks and is answered.
 pub(crate) fn probe(address: &str) {
+    let begun = Instant::now();
     Raw::connect(address, Wire::Length).probe();
+    assert!(begun.elapsed() < PROBE_TIME, "answered after {:?}", begun.elapsed());
 }
 
 /// Runs a future to its end.
@@ -332,7 +336,9 @@ impl Echo {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
         let address =
             first.trim_end().strip_prefix("listening on ").expect("it says where it listens").to_owned();
-        Self { child, address, log, reader: Some(reader), level }
+        let echo = Self { child, address, log, reader: Some(reader), level };
+        echo.wait_for_signal_handler();
+        echo
     }
 
     pub(crate) fn connect(&self, wire: Wire) -> Raw {
@@ -344,6 +350,13 @@ impl Echo {
     pub(crate) fn end(mut self) -> String {
         probe(&self.address);
         self.end_unasked()
+    }
+
+    /// The same for a case that is malformed on many connections: each of them says so once.
+    pub(crate) fn end_noisy(mut self) {
+        probe(&self.address);
+        self.level = "noisy";
+        self.end_unasked();
     }
 
     /// The same for a server that answers nobody before authentication.
@@ -359,7 +372,22 @@ impl Echo {
         log
     }
 
-    /// What the process uses now (Linux).
+    /// The example says where it listens before it waits for signals; until then they would kill it.
+    fn wait_for_signal_handler(&self) {
+        let status = format!("/proc/{}/status", self.child.id());
+        let deadline = Instant::now() + PATIENCE;
+        let handles = || {
+            let status = std::fs::read_to_string(&status).expect("/proc");
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("SigCgt").trim();
+            u64::from_str_radix(caught, 16).unwrap() >> (Signal::TERM.as_raw() - 1) & 1 == 1
+        };
+        while !handles() {
+            assert!(Instant::now() < deadline, "it never waits for signals");
+            thread::yield_now();
+        }
+    }
+
+    /// What the process uses now.
     pub(crate) fn usage(&self) -> Usage {
         Usage::of(self.child.id())
     }
