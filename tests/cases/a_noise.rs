@@ -137,8 +137,7 @@ fn a_09_undefined_escape_sequence() {
 fn a_10_endless_noise() {
     const NOISE: usize = 8 << 20;
     let echo = Echo::start();
-    probe(&echo.address);
-    let base = echo.usage();
+    let mut base = echo.base();
 
     // Noise without a frame's beginning is one protocol error, of whatever length, and nothing of it is kept.
     let mut noise = Noise(10);
@@ -151,14 +150,15 @@ fn a_10_endless_noise() {
     }
     assert_eq!(peer.ask(10, 1, "null"), "11/1: null");
     peer.probe();
-    assert!(echo.usage().peak < base.peak + SLACK, "{:?}", echo.usage());
+    drop(peer);
+    assert!(echo.usage().peak < base.usage.peak + SLACK, "{:?}", echo.usage());
 
     // Noise with beginnings of frames uses up the budget of protocol errors: the connection is closed.
     let mut peer = echo.connect(Wire::Stp);
     peer.send(b":");
     assert!((0..4 * NOISE / (64 << 10)).any(|_| !peer.try_send(&noise.bytes(64 << 10))), "not closed");
     peer.expect_end();
-    assert!(echo.usage().peak < base.peak + SLACK, "{:?}", echo.usage());
+    assert!(echo.usage().peak < base.usage.peak + SLACK, "{:?}", echo.usage());
 
     // So does noise that was taken for lengths.
     for first in 0x00..=0x0F {
@@ -169,7 +169,7 @@ fn a_10_endless_noise() {
         peer.expect_end();
     }
     probe(&echo.address);
-    echo.is_back_at(&base, SLACK);
+    echo.is_back_at(&mut base, SLACK);
     echo.end();
 }
 
@@ -177,9 +177,7 @@ fn a_10_endless_noise() {
 fn a_11_frame_that_never_ends() {
     const MIB: usize = 1 << 20;
     let echo = Echo::start();
-    let mut other = echo.connect(Wire::Length);
-    other.probe();
-    let base = echo.usage();
+    let mut base = echo.base();
     let piece = vec![b'A'; MIB];
 
     let mut endless = echo.connect(Wire::Stp);
@@ -187,25 +185,25 @@ fn a_11_frame_that_never_ends() {
     let sent = (0..300).take_while(|_| endless.try_send(&piece)).count();
     assert!(sent < 64, "closed after {sent} MiB");
     endless.expect_end();
-    other.probe();
+    base.watch.probe();
 
     for (length, text) in [([0x0F, 0xFF, 0xFF, 0xFF], "length framing"), ([0xFF; 4], "no framing at all")] {
         let mut absurd = echo.connect(Wire::Length);
         absurd.send(&length);
         absurd.expect_end();
-        other.probe();
-        assert!(echo.usage().peak < base.peak + 16 * MIB + SLACK, "{text}: {:?}", echo.usage());
+        base.watch.probe();
+        assert!(echo.usage().peak < base.usage.peak + 16 * MIB + SLACK, "{text}: {:?}", echo.usage());
     }
 
     // What is announced costs nothing; what has come is held, up to `max_frame` for each connection.
     for wire in WIRES {
         let idle: Vec<_> = (0..32).map(|_| begin_frame(echo.connect(wire), &piece)).collect();
-        other.probe();
-        assert!(echo.usage().rss < base.rss + 3 * 32 * MIB + SLACK, "{:?}", echo.usage());
+        base.watch.probe();
+        assert!(echo.usage().rss < base.usage.rss + 3 * 32 * MIB + SLACK, "{:?}", echo.usage());
         drop(idle);
-        echo.is_back_at(&base, 2 * SLACK);
+        echo.is_back_at(&mut base, 2 * SLACK);
     }
-    other.probe();
+    base.watch.probe();
     let log = echo.end();
     assert!(log.contains("exceeds max_frame of 8388608"), "{log}");
 }

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use sha2::{Digest, Sha512};
@@ -12,7 +13,7 @@ use socketproto::prelude::*;
 use tokio::io::copy_bidirectional_with_sizes;
 use tokio::net::TcpSocket;
 
-use crate::support::{Echo, Noise, Raw, WIRES, Wire, block_on, m, start};
+use crate::support::{Echo, HELLO, Noise, PATIENCE, Raw, WIRES, Wire, block_on, m, probe, start};
 
 #[test]
 fn a_01_two_messages_in_one_tcp_segment() {
@@ -67,7 +68,7 @@ fn a_03_one_byte_at_a_time() {
         for byte in wire.frame(m(0, 10, 7, r#""é 😀 :""#)) {
             peer.send(&[byte]);
             // The gap is part of the case: without delay, each byte then is a segment of its own.
-            thread::sleep(std::time::Duration::from_millis(2));
+            thread::sleep(Duration::from_millis(2));
         }
         assert_eq!(peer.answer(), r#"11/7: "é 😀 :""#);
         peer.probe();
@@ -78,8 +79,7 @@ fn a_03_one_byte_at_a_time() {
 #[test]
 fn a_12_end_of_the_connection_in_the_middle_of_a_frame() {
     let echo = Echo::with(&[], "info");
-    crate::support::probe(&echo.address);
-    let base = echo.usage();
+    let mut base = echo.base();
     let mut opened = 1;
     for wire in WIRES {
         for _ in 0..50 {
@@ -99,7 +99,7 @@ fn a_12_end_of_the_connection_in_the_middle_of_a_frame() {
         opened += 50 + 2 * cuts.len();
     }
     echo.is_idle();
-    echo.is_back_at(&base, 8 << 20);
+    echo.is_back_at(&mut base, 8 << 20);
     let log = echo.end();
     let count = |text| log.matches(text).count();
     assert!(count("connection accepted") > opened, "{log}");
@@ -155,10 +155,7 @@ fn log_in(peer: &mut Raw, secret: &str) {
     loop {
         let request = peer.receive().expect("the client connects");
         let data = match (request.service_id, request.data_id) {
-            (0xFFFF_0000, 0) => {
-                r#"{"session":"00000000000000aa","features":[],"max_frame":8388608,"max_in_flight":8}"#
-                    .to_owned()
-            }
+            (0xFFFF_0000, 0) => HELLO.to_owned(),
             (8, 0) => "null".to_owned(),
             (0, 0) => format!("\"{seed}\""),
             (0, 1) => {
@@ -189,7 +186,7 @@ fn a_14_utf_8_character_cut_in_two_by_the_read_boundary() {
         for cut in start..start + 9 {
             peer.send(&frame[..cut]);
             // Another connection is answered: the first part has been read by then.
-            crate::support::probe(&echo.address);
+            probe(&echo.address);
             peer.send(&frame[cut..]);
             assert_eq!(peer.answer(), r#"21/1: "😀é—""#);
         }
@@ -243,7 +240,7 @@ fn send_all(peer: &Peer) {
                     for start in (0..SENDS).step_by(BATCH) {
                         let calls = (start..start + BATCH).map(|number| {
                             peer.execute::<_, usize>(1, &(thread, number, filling(thread, number)))
-                                .timeout(crate::support::PATIENCE * 3)
+                                .timeout(PATIENCE * 3)
                         });
                         for (number, answer) in (start..).zip(join_all(calls).await) {
                             assert_eq!(answer.unwrap(), number);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use socketproto::prelude::*;
 use socketproto::{Error, Message};
 
-use crate::support::{Echo, Raw, WIRES, Wire, block_on, m, start};
+use crate::support::{Echo, HELLO, Raw, WIRES, Wire, block_on, m, start};
 
 /// Sends texts on one connection each. An answer of none means that nothing comes and the connection lives.
 fn check(echo: &Echo, cases: &[(&str, Option<&str>)]) {
@@ -178,9 +178,7 @@ fn b_24_an_answer_nobody_asked_for_completes_no_later_call() {
             let mut peer = Raw::accept(&listener, wire);
             while let Some(request) = peer.receive() {
                 match request.service_id {
-                    0xFFFF_0000 => peer.send_text(request.answer(
-                        r#"{"session":"00000000000000aa","features":[],"max_frame":8388608,"max_in_flight":8}"#,
-                    )),
+                    0xFFFF_0000 => peer.send_text(request.answer(HELLO)),
                     8 => peer.send_text(request.answer("null")),
                     _ => {
                         // Before the call of datum 5 there is an answer to it already.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::support::{Echo, Noise, WIRES, probe};
+use crate::support::{Echo, Noise, WIRES};
 
 /// One line of the file.
 #[derive(Deserialize)]
@@ -97,8 +97,7 @@ fn json_texts_are_refused_where_the_case_asks_for_it_but_for_numbers_kept_as_tex
 #[test]
 fn json_texts_leave_the_process_at_its_base_line() {
     let echo = Echo::with(&[], "error");
-    probe(&echo.address);
-    let base = echo.usage();
+    let mut base = echo.base();
     let texts: Vec<_> = texts().iter().map(|text| bytes(&text.hex)).collect();
     let mut noise = Noise(24);
     for _ in 0..4 {
@@ -111,7 +110,7 @@ fn json_texts_leave_the_process_at_its_base_line() {
             }
         }
     }
-    echo.is_back_at(&base, 16 << 20);
+    echo.is_back_at(&mut base, 16 << 20);
     echo.is_idle();
     echo.end();
 }

@@ -21,6 +21,10 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// The cases give PROBE 1 s; a machine at work gets five times as much.
 const PROBE_TIME: Duration = Duration::from_secs(5);
 
+/// The data of a fake server's HELLO.
+pub(crate) const HELLO: &str =
+    r#"{"session":"00000000000000aa","features":[],"max_frame":8388608,"max_in_flight":8}"#;
+
 /// How frames are found in the stream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Wire {
@@ -392,20 +396,25 @@ impl Echo {
         Usage::of(self.child.id())
     }
 
-    /// Pass rule 3: everything is given back, and nothing is worked at. `slack` is what the allocator may keep.
-    pub(crate) fn is_back_at(&self, base: &Usage, slack: usize) {
+    /// What the process uses with one connection, which stays open to watch it.
+    pub(crate) fn base(&self) -> Base {
+        let mut watch = self.connect(Wire::Length);
+        watch.probe();
+        Base { watch, usage: self.usage() }
+    }
+
+    /// Pass rule 3: everything is given back. `slack` is what the allocator may keep.
+    pub(crate) fn is_back_at(&self, base: &mut Base, slack: usize) {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let now = self.usage();
-            if now.descriptors <= base.descriptors
-                && now.threads <= base.threads
-                && now.rss <= base.rss + slack
-            {
+            // Each answer means that the server has had a turn for what ended before.
+            base.watch.probe();
+            let (now, base) = (self.usage(), &base.usage);
+            let held = now.descriptors > base.descriptors || now.threads > base.threads;
+            if !held && now.rss <= base.rss + slack {
                 return;
             }
             assert!(Instant::now() < deadline, "{now:?} instead of {base:?}");
-            // The wait is the server's work.
-            probe(&self.address);
         }
     }
 
@@ -445,6 +454,12 @@ fn example(name: &str) -> PathBuf {
         }
     });
     path
+}
+
+/// What a process used before a case.
+pub(crate) struct Base {
+    pub(crate) watch: Raw,
+    pub(crate) usage: Usage,
 }
 
 /// What a process uses.
