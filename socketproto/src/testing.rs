@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::transport::{self, Address, Blow, Hub};
+use crate::transport::{self, Address, Blow, Hub, Plan};
 
 pub use crate::transport::Direction;
 
@@ -139,7 +139,7 @@ impl Line {
 
     /// Ends [`Line::freeze`] and [`Line::block`]: what was kept arrives.
     pub fn thaw(&self) {
-        self.hub.change(|plan| plan.thaw());
+        self.hub.change(Plan::thaw);
     }
 
     /// Forgets all that was set. What is on its way arrives at once; connections that were cut stay so.

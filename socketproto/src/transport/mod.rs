@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(crate) use address::{Address, Place};
 pub use disturb::Direction;
-pub(crate) use disturb::{Blow, Hub};
+pub(crate) use disturb::{Blow, Hub, Plan};
 
 /// A connected line.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}

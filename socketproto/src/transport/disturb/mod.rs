@@ -16,10 +16,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use slab::Slab;
 
-use crate::transport::disturb::plan::Plan;
 use crate::transport::disturb::wire::Wire;
 
-pub(crate) use crate::transport::disturb::plan::Blow;
+pub(crate) use crate::transport::disturb::plan::{Blow, Plan};
 pub(crate) use crate::transport::disturb::wire::Half;
 
 /// One of the two ways bytes take on a line. There are no others.
