@@ -76,6 +76,7 @@ mod secret;
 mod server;
 mod service;
 mod session;
+pub mod testing;
 mod transport;
 
 #[doc(hidden)]
