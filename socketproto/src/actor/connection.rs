@@ -148,6 +148,7 @@ impl Connection {
             self.session.close(reason);
         }
         if self.drain_until.is_some_and(|until| until <= now || self.session.is_idle()) {
+            self.drain_until = None;
             self.session.close(CloseReason::Local);
         }
         self.hand_out(addr, cx, now);
