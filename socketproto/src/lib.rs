@@ -60,10 +60,12 @@
 #[cfg(feature = "actix")]
 pub mod actix;
 mod actor;
+mod backoff;
 mod callback;
 mod client;
 mod endpoint;
 mod error;
+mod event;
 mod fault;
 pub mod frame;
 pub mod framing;
@@ -77,14 +79,17 @@ mod secret;
 mod server;
 mod service;
 mod session;
+pub mod testing;
 mod transport;
 
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
 
+pub use backoff::Backoff;
 pub use client::{Client, ClientBuilder};
 pub use error::{Cause, Error, Operation, Result};
+pub use event::ConnectionEvent;
 pub use fault::Fault;
 pub use id::{AuthState, DataId, ServiceId, Status};
 pub use limits::Limits;

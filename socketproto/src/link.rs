@@ -47,6 +47,8 @@ pub(crate) struct Outgoing {
     pub(crate) cancelled: Vec<CallKey>,
     /// The last handle is gone, or somebody asked for the end.
     pub(crate) close: bool,
+    /// The endpoint holds too much memory, and this connection most of it.
+    pub(crate) shed: bool,
 }
 
 impl Outgoing {
@@ -56,6 +58,7 @@ impl Outgoing {
         self.calls.clear();
         self.cancelled.clear();
         self.close = false;
+        self.shed = false;
     }
 }
 
@@ -136,6 +139,8 @@ impl Replies {
 pub(crate) struct View {
     pub(crate) auth_state: AuthState,
     pub(crate) channel_name: Option<Arc<str>>,
+    pub(crate) connected: bool,
+    pub(crate) ready: bool,
 }
 
 /// Where the outcome of one call arrives.
@@ -243,12 +248,14 @@ impl Link {
         self.kick();
     }
 
-    pub(crate) fn view(&self) -> View {
-        self.lock().view.clone()
+    /// Asks for the end of a line that holds too much memory.
+    pub(crate) fn shed(&self) {
+        self.lock().outgoing.shed = true;
+        self.kick();
     }
 
-    pub(crate) fn is_open(&self) -> bool {
-        !self.closed.is_cancelled()
+    pub(crate) fn view(&self) -> View {
+        self.lock().view.clone()
     }
 
     /// Waits for the end of the connection.
@@ -295,7 +302,7 @@ impl Link {
             inner.end = Some(reason.clone());
         }
         inner.outgoing = Outgoing::default();
-        inner.view.auth_state = AuthState::Untrusted;
+        inner.view = View { channel_name: inner.view.channel_name.take(), ..View::default() };
         let mut wakers = Vec::new();
         for (_, slot) in &mut inner.slots {
             if let SlotState::Waiting(waker) = &mut slot.state {
@@ -396,7 +403,7 @@ mod tests {
         link.end(&CloseReason::Peer);
         assert_eq!(poll(&link, call), Poll::Ready(Err(CallFailure::Lost(CloseReason::Peer))));
         assert_eq!(link.call(Waker::noop(), new_call), Err(CloseReason::Peer));
-        assert!(!link.is_open());
+        assert!(link.closed.is_cancelled());
     }
 
     fn taken(link: &Link) -> Vec<(RequestId, Status, String)> {

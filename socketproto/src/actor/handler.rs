@@ -92,12 +92,14 @@ struct Exclusive {
     no_cancel: bool,
 }
 
-/// Starts the actor of a service: on this thread, or on one of its own.
-pub(crate) fn start<S: Service + Send>(service: S) -> io::Result<Recipient<HandlerMessage>> {
+/// Makes a service and starts its actor: on this thread, or on one of its own.
+pub(crate) fn start<S: Service>(
+    make: impl FnOnce() -> S + Send + 'static,
+) -> io::Result<Recipient<HandlerMessage>> {
     if S::SERVICE.has_own_thread() {
-        own_thread::start(S::SERVICE.name(), move || start_here(service))
+        own_thread::start(S::SERVICE.name(), move || start_here(make()))
     } else {
-        Ok(start_here(service))
+        Ok(start_here(make()))
     }
 }
 

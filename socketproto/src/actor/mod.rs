@@ -13,21 +13,32 @@ pub(crate) mod authenticator;
 pub(crate) mod connection;
 pub(crate) mod connector;
 pub(crate) mod contain;
+mod dialer;
+pub(crate) mod gatekeeper;
 pub(crate) mod handler;
 pub(crate) mod listener;
+mod memory;
 mod own_thread;
 mod pump;
 pub(crate) mod runtime;
 mod task;
 mod ticket;
+mod timer;
 
 use std::io;
+use std::sync::Arc;
 
 use actix::{Actor, Addr, Recipient};
 
 use crate::actor::authenticator::Authenticator;
+use crate::actor::contain::contain;
+use crate::actor::gatekeeper::Authorize;
 use crate::actor::handler::HandlerMessage;
+use crate::actor::memory::Memory;
 use crate::error::{Error, Result};
+use crate::event::ConnectionEvent;
+use crate::fault::Fault;
+use crate::peer::Peer;
 use crate::registry::Registry;
 use crate::secret::{Secret, random_hex};
 use crate::service::{Hook, Service};
@@ -37,60 +48,134 @@ use crate::session::Config;
 const SESSION_BYTES: usize = 8;
 
 /// Starts the actor of a service on the thread it is called on.
-pub(crate) struct StartHandler {
-    start: Box<dyn FnOnce() -> io::Result<Recipient<HandlerMessage>> + Send>,
-    hooks: bool,
+pub(crate) enum StartHandler {
+    /// One for all connections.
+    Shared(Box<dyn FnOnce() -> io::Result<Recipient<HandlerMessage>> + Send>),
+    /// One for each.
+    PerPeer(PerPeer),
 }
+
+/// Makes the service of one connection.
+pub(crate) type PerPeer = Arc<dyn Fn(Peer) -> io::Result<Recipient<HandlerMessage>> + Send + Sync>;
+
+/// Follows connections.
+pub(crate) type OnEvent = Arc<dyn Fn(&Peer, &ConnectionEvent) + Send + Sync>;
 
 /// How a service is started.
 pub(crate) fn starter<S: Service + Send>(service: S) -> StartHandler {
-    StartHandler { start: Box::new(move || handler::start(service)), hooks: S::SERVICE.has_hooks() }
+    StartHandler::Shared(Box::new(move || handler::start(move || service)))
+}
+
+/// How a service of each connection is started.
+pub(crate) fn starter_per_peer<S: Service>(
+    service: impl Fn(Peer) -> S + Send + Sync + 'static,
+) -> StartHandler {
+    let service = Arc::new(service);
+    StartHandler::PerPeer(Arc::new(move |peer| {
+        let service = Arc::clone(&service);
+        handler::start(move || service(peer))
+    }))
 }
 
 /// A new session number.
-pub(crate) fn new_session() -> Result<std::sync::Arc<str>> {
+pub(crate) fn new_session() -> Result<Arc<str>> {
     random_hex::<SESSION_BYTES>().map(Into::into)
+}
+
+/// What an endpoint is made of, before it runs.
+pub(crate) struct StartEndpoint {
+    pub(crate) config: Config,
+    pub(crate) handlers: Vec<StartHandler>,
+    pub(crate) secret: Option<Secret>,
+    pub(crate) authorize: Option<Authorize>,
+    pub(crate) on_event: Option<OnEvent>,
 }
 
 /// What the connections of one endpoint share. When the last of them is gone its actors end.
 pub(crate) struct Endpoint {
     pub(crate) config: Config,
-    handlers: Vec<Recipient<HandlerMessage>>,
-    /// Those of them that want to be told of peers.
-    hooked: Vec<Recipient<HandlerMessage>>,
+    handlers: Vec<Hosted>,
     authenticator: Option<Addr<Authenticator>>,
+    authorize: Option<Authorize>,
+    on_event: Option<OnEvent>,
+    memory: Memory,
+}
+
+enum Hosted {
+    Shared(Recipient<HandlerMessage>),
+    PerPeer(PerPeer),
 }
 
 impl Endpoint {
     /// Starts the actors of an endpoint on this thread.
-    pub(crate) fn start(config: Config, handlers: Vec<StartHandler>, secret: Option<Secret>) -> Result<Self> {
-        let mut endpoint = Self { config, handlers: Vec::new(), hooked: Vec::new(), authenticator: None };
-        for StartHandler { start, hooks } in handlers {
-            // Where one cannot be started, the others end with the endpoint.
-            let handler = start().map_err(|error| Error::Config {
-                setting: "own_thread",
-                reason: format!("the thread cannot be started: {error}").into(),
-            })?;
-            endpoint.hooked.extend(hooks.then(|| handler.clone()));
-            endpoint.handlers.push(handler);
+    pub(crate) fn start(start: StartEndpoint) -> Result<Self> {
+        let mut endpoint = Self {
+            memory: Memory::new(start.config.limits.max_memory),
+            config: start.config,
+            handlers: Vec::new(),
+            authenticator: None,
+            authorize: start.authorize,
+            on_event: start.on_event,
+        };
+        for handler in start.handlers {
+            // Where one cannot be started, those before it end with the endpoint.
+            endpoint.handlers.push(match handler {
+                StartHandler::Shared(start) => Hosted::Shared(start().map_err(|error| not_started(&error))?),
+                StartHandler::PerPeer(make) => Hosted::PerPeer(make),
+            });
         }
-        endpoint.authenticator = secret.map(|secret| Authenticator::new(secret).start());
+        endpoint.authenticator = start.secret.map(|secret| Authenticator::new(secret).start());
         Ok(endpoint)
     }
 
-    /// Tells the services with hooks what happened to a peer.
-    pub(crate) fn announce(&self, hook: &Hook) {
-        for handler in &self.hooked {
-            handler.do_send(HandlerMessage::Hook(hook.clone()));
+    /// The handlers of one connection.
+    fn handlers(&self, peer: &Peer) -> Result<Vec<Recipient<HandlerMessage>>, Fault> {
+        let mut handlers = Vec::new();
+        for hosted in &self.handlers {
+            handlers.push(match hosted {
+                Hosted::Shared(handler) => handler.clone(),
+                Hosted::PerPeer(make) => contain(|| make(peer.clone()))?
+                    .map_err(|error| Fault::callback_error(not_started(&error).to_string()))?,
+            });
+        }
+        Ok(handlers)
+    }
+
+    /// Ends the handlers that were made for this connection alone.
+    fn release(&self, handlers: &[Recipient<HandlerMessage>]) {
+        for (hosted, handler) in self.handlers.iter().zip(handlers) {
+            if let Hosted::PerPeer(_) = hosted {
+                handler.do_send(HandlerMessage::Stop);
+            }
         }
     }
+
+    /// Tells the application.
+    fn announce(&self, peer: &Peer, event: &ConnectionEvent) {
+        if let Some(on_event) = &self.on_event {
+            let _ = contain(|| on_event(peer, event));
+        }
+    }
+}
+
+/// Tells services what happened to a peer; those without hooks do not listen.
+fn tell(handlers: &[Recipient<HandlerMessage>], hook: &Hook) {
+    for handler in handlers {
+        handler.do_send(HandlerMessage::Hook(hook.clone()));
+    }
+}
+
+fn not_started(error: &io::Error) -> Error {
+    Error::Config { setting: "own_thread", reason: format!("the thread cannot be started: {error}").into() }
 }
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
         // An item that never ends keeps each of them alive, so they have to be told.
-        for handler in &self.handlers {
-            handler.do_send(HandlerMessage::Stop);
+        for hosted in &self.handlers {
+            if let Hosted::Shared(handler) = hosted {
+                handler.do_send(HandlerMessage::Stop);
+            }
         }
     }
 }

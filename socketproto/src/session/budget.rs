@@ -57,6 +57,14 @@ impl Earliest {
     }
 }
 
+/// Stands for "never": a time that no program waits for and that every clock can show.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// The time this much later; durations come from settings and callers, so they may be absurd.
+pub(super) fn after(now: Instant, duration: Duration) -> Instant {
+    now + duration.min(NEVER)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +79,13 @@ mod tests {
         assert!(budget.take(start + Duration::from_secs(2)));
         let much_later = start + Duration::from_secs(1000);
         assert!(budget.take(much_later) && budget.take(much_later) && !budget.take(much_later));
+    }
+
+    #[test]
+    fn no_duration_is_too_long() {
+        let now = Instant::now();
+        assert_eq!(after(now, Duration::MAX), after(now, NEVER));
+        assert_eq!(after(now, Duration::from_secs(1)), now + Duration::from_secs(1));
     }
 
     #[test]

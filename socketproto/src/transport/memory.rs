@@ -3,28 +3,32 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 
 use crate::transport::Connected;
+use crate::transport::disturb::{Half, Hub};
 
-/// Bytes that a line holds in each direction.
-const BUFFER: usize = 64 * 1024;
 /// Connections that wait to be accepted.
 const BACKLOG: usize = 1024;
 
 /// The listeners of the process, by name.
-static LISTENERS: LazyLock<Mutex<HashMap<String, mpsc::Sender<DuplexStream>>>> =
-    LazyLock::new(Mutex::default);
+static LISTENERS: LazyLock<Mutex<HashMap<String, Entry>>> = LazyLock::new(Mutex::default);
 /// Numbers listeners without a name.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
+/// What is known of a listener under its name.
+#[derive(Clone)]
+struct Entry {
+    incoming: mpsc::Sender<Half>,
+    hub: Arc<Hub>,
+}
+
 pub(crate) struct Listener {
     name: String,
-    incoming: mpsc::Receiver<DuplexStream>,
+    incoming: mpsc::Receiver<Half>,
 }
 
 impl Listener {
@@ -35,11 +39,11 @@ impl Listener {
             "" => NEXT.fetch_add(1, Ordering::Relaxed).to_string(),
             name => name.to_owned(),
         };
-        if listeners.get(&name).is_some_and(|listener| !listener.is_closed()) {
+        if listeners.get(&name).is_some_and(|listener| !listener.incoming.is_closed()) {
             return Err(io::Error::new(io::ErrorKind::AddrInUse, "the name is in use"));
         }
         let (sender, incoming) = mpsc::channel(BACKLOG);
-        listeners.insert(name.clone(), sender);
+        listeners.insert(name.clone(), Entry { incoming: sender, hub: Arc::default() });
         Ok(Self { name, incoming })
     }
 
@@ -59,24 +63,37 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         self.incoming.close();
-        listeners().retain(|_, listener| !listener.is_closed());
+        listeners().retain(|_, listener| !listener.incoming.is_closed());
     }
 }
 
 pub(super) async fn connect(name: &str) -> io::Result<Connected> {
-    let refused = || io::Error::new(io::ErrorKind::ConnectionRefused, "nobody listens under this name");
-    let listener = listeners().get(name).cloned().ok_or_else(refused)?;
-    let (ours, theirs) = tokio::io::duplex(BUFFER);
-    listener.send(theirs).await.map_err(|_| refused())?;
+    let listener = entry(name)?;
+    let (ours, theirs) = listener.hub.open();
+    listener.incoming.send(theirs).await.map_err(|_| refused())?;
     Ok(connected(ours, name))
 }
 
-fn connected(stream: DuplexStream, name: &str) -> Connected {
+/// What a test disturbs the lines of a listener by.
+pub(super) fn hub(name: &str) -> io::Result<Arc<Hub>> {
+    Ok(entry(name)?.hub)
+}
+
+fn entry(name: &str) -> io::Result<Entry> {
+    let entry = listeners().get(name).cloned();
+    entry.filter(|listener| !listener.incoming.is_closed()).ok_or_else(refused)
+}
+
+fn refused() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionRefused, "nobody listens under this name")
+}
+
+fn connected(stream: Half, name: &str) -> Connected {
     Connected { stream: Box::new(stream), peer: format!("mem://{name}").into(), ip: None }
 }
 
 /// Each change of the map is one step, so a poisoned lock holds a sound map.
-fn listeners() -> MutexGuard<'static, HashMap<String, mpsc::Sender<DuplexStream>>> {
+fn listeners() -> MutexGuard<'static, HashMap<String, Entry>> {
     LISTENERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -1,6 +1,7 @@
 //! Byte streams: addresses, connecting, accepting. One file for each kind; none knows of frames' content.
 
 mod address;
+mod disturb;
 mod memory;
 mod tcp;
 
@@ -12,6 +13,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(crate) use address::{Address, Place};
+pub use disturb::Direction;
+pub(crate) use disturb::{Blow, Hub, Plan};
 
 /// A connected line.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -72,6 +75,14 @@ pub(crate) async fn connect(place: &Place) -> io::Result<Connected> {
     match place {
         Place::Tcp { host, port } => tcp::connect(host, *port).await,
         Place::Memory { name } => memory::connect(name).await,
+    }
+}
+
+/// What a test disturbs the lines of a listener by; none where they leave the process.
+pub(crate) fn hub(place: &Place) -> Option<io::Result<Arc<Hub>>> {
+    match place {
+        Place::Tcp { .. } => None,
+        Place::Memory { name } => Some(memory::hub(name)),
     }
 }
 
