@@ -1,1 +1,536 @@
+//! What goes wrong: in handlers, on the line, at the end. Whatever it is, its caller hears of it and the others go on.
 
+use std::panic::{self, panic_any};
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize, Serializer};
+use socketproto::prelude::*;
+use socketproto::{Cause, Error, Limits};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+use crate::support::{Raw, Teller, Told, answer, json, limits, teller, within};
+
+/// What panics in here says.
+const ON_PURPOSE: &str = "on purpose";
+/// A wait that only a failure ends.
+const FOR_EVER: Duration = Duration::from_secs(100_000);
+
+/// A service with every trouble.
+#[derive(Service, Client)]
+#[did(1, read = fn alive() -> u32)]
+#[did(2, execute = fn panics() -> u8)]
+#[did(3, execute = async fn panics_later(yields: u32) -> u8)]
+#[did(4, execute = async fn panics_in_a_step(cx) -> u8)]
+#[did(5, execute = fn panics_with_a_bad_payload() -> u8)]
+#[did(6, execute = async fn is_dropped_badly(forever: bool) -> u8)]
+#[did(7, read = fn unwritable() -> Odd)]
+#[did(8, read = fn panics_while_written() -> Odd)]
+#[did(9, read = fn not_a_number() -> f64)]
+#[did(10, execute = fn text(length: usize) -> String)]
+#[did(11, execute = async fn never(cx) -> u8)]
+#[did(12, execute = async fn gated(cx) -> u32)]
+#[did(13, execute = fn nested(depth: usize) -> Json)]
+struct Trouble {
+    asked: u32,
+    teller: Teller,
+    gate: Arc<Notify>,
+}
+
+impl Trouble {
+    fn alive(&mut self) -> u32 {
+        self.asked += 1;
+        self.asked
+    }
+
+    fn panics(&mut self) -> u8 {
+        panic!("{ON_PURPOSE}");
+    }
+
+    async fn panics_later(yields: u32) -> u8 {
+        for _ in 0..yields {
+            tokio::task::yield_now().await;
+        }
+        panic!("{ON_PURPOSE}");
+    }
+
+    async fn panics_in_a_step(cx: Call<Self>) -> u8 {
+        cx.actor(|_| panic!("{ON_PURPOSE}")).await
+    }
+
+    fn panics_with_a_bad_payload(&mut self) -> u8 {
+        panic_any(PanicsOnDrop);
+    }
+
+    async fn is_dropped_badly(forever: bool) -> u8 {
+        let _bad = PanicsOnDrop;
+        if forever {
+            std::future::pending::<()>().await;
+        }
+        tokio::task::yield_now().await;
+        0
+    }
+
+    fn unwritable(&mut self) -> Odd {
+        Odd { panics: false }
+    }
+
+    fn panics_while_written(&mut self) -> Odd {
+        Odd { panics: true }
+    }
+
+    fn not_a_number(&mut self) -> f64 {
+        f64::NAN
+    }
+
+    fn text(&mut self, length: usize) -> String {
+        "x".repeat(length)
+    }
+
+    /// Tells when it begins and when it is dropped.
+    async fn never(cx: Call<Self>) -> u8 {
+        let _alarm = cx
+            .actor(|this| {
+                this.teller.tell("begun");
+                this.teller.on_drop("dropped")
+            })
+            .await;
+        std::future::pending().await
+    }
+
+    async fn gated(cx: Call<Self>) -> u32 {
+        let gate = cx
+            .actor(|this| {
+                this.teller.tell("begun");
+                Arc::clone(&this.gate)
+            })
+            .await;
+        gate.notified().await;
+        cx.actor(|this| this.alive()).await
+    }
+
+    fn nested(&mut self, depth: usize) -> Json {
+        nested(depth)
+    }
+}
+
+struct PanicsOnDrop;
+
+impl Drop for PanicsOnDrop {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("{ON_PURPOSE}");
+        }
+    }
+}
+
+/// Writes half of itself, and then fails.
+#[derive(Debug, Deserialize)]
+struct Odd {
+    panics: bool,
+}
+
+impl Serialize for Odd {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::{Error as _, SerializeSeq};
+
+        let mut list = serializer.serialize_seq(None)?;
+        list.serialize_element("half")?;
+        if self.panics {
+            panic!("{ON_PURPOSE}");
+        }
+        Err(S::Error::custom("it has no form"))
+    }
+}
+
+fn nested(depth: usize) -> Json {
+    Json::from_text("[".repeat(depth) + &"]".repeat(depth)).expect("balanced brackets")
+}
+
+/// Panics on purpose are not printed, all others are.
+fn quiet() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let print = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let payload = info.payload();
+            let on_purpose = payload.is::<PanicsOnDrop>()
+                || payload.downcast_ref::<String>().is_some_and(|text| text == ON_PURPOSE)
+                || payload.downcast_ref::<&str>().is_some_and(|text| *text == ON_PURPOSE);
+            if !on_purpose {
+                print(info);
+            }
+        }));
+    });
+}
+
+/// A server of trouble, a client of it, and what it tells.
+struct Setup {
+    server: Server,
+    client: Client,
+    trouble: TroubleClient,
+    told: Told,
+    gate: Arc<Notify>,
+}
+
+async fn setup(limits: Limits) -> Setup {
+    quiet();
+    let (teller, told) = teller();
+    let gate = Arc::new(Notify::new());
+    let service = Trouble { asked: 0, teller, gate: Arc::clone(&gate) };
+    let server = Server::bind("tcp://127.0.0.1:0").limits(limits).service(service).start().await.unwrap();
+    let client = Client::connect(server.address()).await.unwrap();
+    let trouble = TroubleClient::new(&client);
+    Setup { server, client, trouble, told, gate }
+}
+
+#[track_caller]
+fn assert_fault<T: std::fmt::Debug>(outcome: Result<T, Error>, expected: &str) {
+    let error = outcome.unwrap_err();
+    let fault = error.fault().unwrap_or_else(|| panic!("no fault: {error}"));
+    assert_eq!((fault.status(), fault.message()), (Status::CALLBACK_ERROR, expected));
+}
+
+// Handlers
+
+#[tokio::test]
+async fn a_thousand_panics_leave_the_connection_and_the_handler_as_they_were() {
+    let Setup { server: _server, trouble, .. } = setup(Limits::default()).await;
+    within(async {
+        for _ in 0..1000 {
+            assert_fault(trouble.panics().await, "handler panicked");
+        }
+        assert_eq!(trouble.alive().await.unwrap(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_thousand_panics_of_async_methods_leave_the_connection_and_the_handler_as_they_were() {
+    let Setup { server: _server, trouble, .. } = setup(Limits::default()).await;
+    within(async {
+        for number in 0..1000 {
+            assert_fault(trouble.panics_later(number % 3).await, "handler panicked");
+        }
+        assert_eq!(trouble.alive().await.unwrap(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_panic_while_the_state_is_borrowed_leaves_it_usable() {
+    let Setup { server: _server, trouble, .. } = setup(Limits::default()).await;
+    assert_fault(within(trouble.panics()).await, "handler panicked");
+    assert_fault(within(trouble.panics_in_a_step()).await, "handler panicked");
+    assert_eq!(within(trouble.alive()).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn panics_of_calls_that_overlap_hit_no_other_call() {
+    let Setup { server: _server, trouble, .. } = setup(Limits::default()).await;
+    let calls = (0..300).map(|number| {
+        let trouble = trouble.clone();
+        tokio::spawn(async move {
+            match number % 3 {
+                0 => assert_fault(trouble.panics().await, "handler panicked"),
+                1 => assert_fault(trouble.panics_later(2).await, "handler panicked"),
+                _ => assert_eq!(trouble.text(number).await.unwrap().len(), number),
+            }
+        })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        within(call).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_panic_payload_that_panics_when_dropped_is_contained() {
+    let Setup { server: _server, trouble, .. } = setup(Limits::default()).await;
+    assert_fault(within(trouble.panics_with_a_bad_payload()).await, "handler panicked");
+    assert_eq!(within(trouble.alive()).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_future_that_panics_when_it_ends_is_contained() {
+    let Setup { server: _server, trouble, .. } = setup(Limits::default()).await;
+    assert_fault(within(trouble.is_dropped_badly(false)).await, "handler panicked");
+    assert_eq!(within(trouble.alive()).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_future_that_panics_when_it_is_cancelled_is_contained() {
+    let limits = limits(|limits| limits.handler_timeout = Duration::from_millis(20));
+    let Setup { server: _server, trouble, .. } = setup(limits).await;
+    assert_fault(within(trouble.is_dropped_badly(true)).await, "handler timed out");
+    assert_eq!(within(trouble.alive()).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_reply_that_cannot_be_written_is_status_2_with_the_reason() {
+    let Setup { server: _server, trouble, .. } = setup(Limits::default()).await;
+    let expected = "the reply cannot be written as JSON: it has no form";
+    assert_fault(within(trouble.unwritable()).await, expected);
+    assert_fault(within(trouble.panics_while_written()).await, "handler panicked");
+    assert_eq!(within(trouble.alive()).await.unwrap(), 1, "nothing is left of the half that was written");
+}
+
+#[tokio::test]
+async fn a_float_that_is_no_number_is_an_error_of_decoding_at_its_caller() {
+    let Setup { server: _server, trouble, client, .. } = setup(Limits::default()).await;
+    let error = within(trouble.not_a_number()).await.unwrap_err();
+    assert!(matches!(error, Error::Decode { .. }), "{error}");
+    assert_eq!(within(client.read::<Option<f64>>(9)).await.unwrap(), None);
+    assert_eq!(within(trouble.alive()).await.unwrap(), 1);
+}
+
+// Sizes
+
+#[tokio::test]
+async fn a_response_above_max_frame_is_status_2_with_both_sizes() {
+    let Setup { server: _server, trouble, .. } = setup(limits(|limits| limits.max_frame = 1000)).await;
+    // {"data_id":10,"service_id":31,"status":0,"data":"..","message_id":1} and the checksum
+    assert_fault(within(trouble.text(2000)).await, "response of 2070 bytes exceeds max_frame of 1000");
+    assert_eq!(within(trouble.text(900)).await.unwrap().len(), 900);
+}
+
+#[tokio::test]
+async fn a_response_above_what_the_client_takes_is_status_2_as_well() {
+    let Setup { server, .. } = setup(Limits::default()).await;
+    let builder = Client::connect(server.address()).limits(limits(|limits| limits.max_frame = 1000));
+    let client = within(builder).await.unwrap();
+    let trouble = TroubleClient::new(&client);
+    assert_fault(within(trouble.text(2000)).await, "response of 2070 bytes exceeds max_frame of 1000");
+    assert_eq!(within(trouble.text(900)).await.unwrap().len(), 900);
+}
+
+#[tokio::test]
+async fn a_request_above_what_the_server_takes_is_not_sent() {
+    let Setup { client, trouble, server, .. } = setup(limits(|limits| limits.max_frame = 1000)).await;
+    let error = within(client.write(1, &"x".repeat(2000))).await.unwrap_err();
+    assert!(matches!(error, Error::NotSendable { .. }), "{error}");
+    assert_eq!(error.cause(), Cause::Local);
+    let expected = format!(
+        "write data request (20) of data 1 at {}: not sent: request of 2069 bytes exceeds max_frame of 1000",
+        server.address()
+    );
+    assert_eq!(error.to_string(), expected);
+    assert_eq!(within(trouble.alive()).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn what_nests_too_deep_is_not_sent() {
+    let Setup { server: _server, client, trouble, .. } = setup(Limits::default()).await;
+    let error = within(client.call::<_, Json>(30, 13, &nested(127))).await.unwrap_err();
+    assert!(matches!(error, Error::NotSendable { .. }), "{error}");
+    assert!(
+        error.to_string().ends_with("not sent: request cannot be written: the data nest deeper than 126"),
+        "{error}"
+    );
+    assert_eq!(within(trouble.nested(126)).await.unwrap(), nested(126));
+    assert_fault(
+        within(trouble.nested(127)).await,
+        "response cannot be written: the data nest deeper than 126",
+    );
+    assert_eq!(within(trouble.alive()).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn an_argument_that_cannot_be_written_is_an_error_of_encoding() {
+    let Setup { server: _server, client, trouble, .. } = setup(Limits::default()).await;
+    let error = within(client.write(1, &Odd { panics: false })).await.unwrap_err();
+    assert!(matches!(error, Error::Encode { .. }), "{error}");
+    assert_eq!(error.cause(), Cause::Local);
+    assert_eq!(within(trouble.alive()).await.unwrap(), 1);
+}
+
+// Times
+
+#[tokio::test]
+async fn a_handler_that_takes_too_long_is_told_of_and_cancelled() {
+    let limits = limits(|limits| limits.handler_timeout = Duration::from_millis(20));
+    let Setup { server: _server, trouble, mut told, .. } = setup(limits).await;
+    assert_fault(within(trouble.never()).await, "handler timed out");
+    assert_eq!(within(told.next()).await, "begun");
+    assert_eq!(within(told.next()).await, "dropped");
+    assert_eq!(within(trouble.alive()).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_call_without_an_answer_times_out_and_its_answer_reaches_no_other() {
+    let Setup { server: _server, trouble, mut told, gate, .. } = setup(Limits::default()).await;
+    let timeout = Duration::from_millis(20);
+    let error = within(trouble.gated().timeout(timeout)).await.unwrap_err();
+    assert!(matches!(error, Error::TimedOut { timeout: of, .. } if of == timeout), "{error}");
+    assert_eq!(error.cause(), Cause::Transport);
+    assert!(error.to_string().contains("no answer within 20ms, outcome unknown"), "{error}");
+    assert_eq!(within(told.next()).await, "begun");
+
+    let second = tokio::spawn(trouble.gated());
+    assert_eq!(within(told.next()).await, "begun");
+    gate.notify_waiters();
+    assert_eq!(within(second).await.unwrap().unwrap(), 2, "the first took the 1, for nobody");
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_leaves_the_connection_to_the_others() {
+    let Setup { server: _server, trouble, mut told, gate, .. } = setup(Limits::default()).await;
+    let call = tokio::spawn(trouble.gated());
+    assert_eq!(within(told.next()).await, "begun");
+    call.abort();
+    assert!(within(call).await.unwrap_err().is_cancelled());
+    gate.notify_one();
+    let second = tokio::spawn(trouble.gated());
+    assert_eq!(within(told.next()).await, "begun");
+    gate.notify_one();
+    assert_eq!(within(second).await.unwrap().unwrap(), 2);
+    drop(trouble.alive());
+    assert_eq!(within(trouble.alive()).await.unwrap(), 3, "a call that was never polled was never sent");
+}
+
+// Ends
+
+#[tokio::test]
+async fn a_call_fails_at_once_when_the_server_goes() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    let (client, mut server) =
+        tokio::join!(async { Client::connect(&url).await.unwrap() }, Raw::accept(&listener));
+    let call = tokio::spawn(client.read::<u8>(7).timeout(FOR_EVER));
+    let request = server.receive_request().await.expect("the call is sent");
+    assert_eq!(request.data_id(), 7.into());
+    drop(server);
+    let error = within(call).await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::ConnectionLost { .. }), "{error}");
+    assert!(error.to_string().contains("connection lost, outcome unknown: closed by the peer"), "{error}");
+    within(client.closed()).await;
+    assert!(!client.is_connected());
+    let error = within(client.read::<u8>(7)).await.unwrap_err();
+    assert!(matches!(error, Error::ConnectionLost { .. }), "a call afterwards: {error}");
+}
+
+#[tokio::test]
+async fn closing_a_client_fails_the_calls_that_wait() {
+    let Setup { server: _server, client, trouble, mut told, .. } = setup(Limits::default()).await;
+    let call = tokio::spawn(trouble.never().timeout(FOR_EVER));
+    assert_eq!(within(told.next()).await, "begun");
+    within(client.close()).await;
+    let error = within(call).await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::ConnectionLost { .. }), "{error}");
+    assert!(error.to_string().ends_with("closed by this side"), "{error}");
+    assert!(!client.is_connected());
+    within(client.close()).await;
+}
+
+#[tokio::test]
+async fn what_runs_for_a_peer_that_has_gone_is_cancelled() {
+    let Setup { server, client, trouble, mut told, .. } = setup(Limits::default()).await;
+    let call = tokio::spawn(trouble.never().timeout(FOR_EVER));
+    assert_eq!(within(told.next()).await, "begun");
+    within(client.close()).await;
+    assert_eq!(within(told.next()).await, "dropped");
+    assert!(within(call).await.unwrap().is_err());
+
+    let other = within(Client::connect(server.address())).await.unwrap();
+    assert_eq!(within(TroubleClient::new(&other).alive()).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_shutdown_lets_what_runs_end_and_answers_it() {
+    let Setup { server, client, trouble, mut told, gate } = setup(Limits::default()).await;
+    let call = tokio::spawn(trouble.gated().timeout(FOR_EVER));
+    assert_eq!(within(told.next()).await, "begun");
+    let shutdown = tokio::spawn({
+        let server = server.clone();
+        async move { server.shutdown().await }
+    });
+    // Once nobody is accepted any more the shutdown has begun.
+    within(async { while Client::connect(server.address()).await.is_ok() {} }).await;
+    assert!(!call.is_finished() && client.is_connected());
+    gate.notify_one();
+    assert_eq!(within(call).await.unwrap().unwrap(), 1);
+    within(shutdown).await.unwrap().unwrap();
+    within(client.closed()).await;
+}
+
+#[tokio::test]
+async fn a_handler_that_never_ends_does_not_hold_up_a_shutdown_for_ever() {
+    let Setup { server, trouble, mut told, .. } = setup(Limits::default()).await;
+    let call = tokio::spawn(trouble.never().timeout(FOR_EVER));
+    assert_eq!(within(told.next()).await, "begun");
+    within(server.shutdown()).await.unwrap();
+    assert!(matches!(within(call).await.unwrap(), Err(Error::ConnectionLost { .. })));
+    assert_eq!(within(told.next()).await, "dropped");
+}
+
+#[tokio::test]
+async fn a_shutdown_returns_although_clients_are_connected() {
+    for address in ["tcp://127.0.0.1:0", "mem://"] {
+        let server = Server::bind(address).start().await.unwrap();
+        let clients = [
+            within(Client::connect(server.address())).await.unwrap(),
+            within(Client::connect(server.address())).await.unwrap(),
+        ];
+        within(server.shutdown()).await.unwrap();
+        for client in clients {
+            within(client.closed()).await;
+        }
+        within(server.shutdown()).await.unwrap();
+        within(server.closed()).await;
+        let error = within(Client::connect(server.address())).await.unwrap_err();
+        assert!(matches!(error, Error::Connect { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_is_closed_when_its_last_handle_is_dropped() {
+    for address in ["tcp://127.0.0.1:0", "mem://"] {
+        let server = Server::bind(address)
+            .register_callback(None, None, |message| Ok(message.json().clone()))
+            .start()
+            .await
+            .unwrap();
+        let client = within(Client::connect(server.address())).await.unwrap();
+        let clone = server.clone();
+        drop(server);
+        client.read::<()>(1).await.unwrap();
+        drop(clone);
+        within(client.closed()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_closed_when_its_last_handle_is_dropped() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    let (client, mut server) =
+        tokio::join!(async { Client::connect(&url).await.unwrap() }, Raw::accept(&listener));
+    let call = client.read::<u8>(7);
+    let trouble = TroubleClient::new(&client);
+    drop(client);
+
+    let call = tokio::spawn(call);
+    let request = server.receive_request().await.expect("a call keeps the connection");
+    server.send(&answer(&request, json(&5))).await;
+    assert_eq!(within(call).await.unwrap().unwrap(), 5);
+
+    let call = tokio::spawn(trouble.alive());
+    let request = server.receive_request().await.expect("a typed client keeps the connection");
+    server.send(&answer(&request, json(&6))).await;
+    assert_eq!(within(call).await.unwrap().unwrap(), 6);
+
+    drop(trouble);
+    within(server.closed()).await;
+}
+
+#[tokio::test]
+async fn a_connect_that_is_dropped_halfway_leaves_no_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    let connecting = tokio::spawn(async move { Client::connect(url).await.map(|_| ()) });
+    let mut server = Raw::accept_in_silence(&listener).await;
+    connecting.abort();
+    let _ = within(connecting).await;
+    server.answer_hello().await;
+    within(server.closed()).await;
+}

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use socketproto::frame::{self, Format};
 use socketproto::framing::{Deframer, Framer, Framing, MAX_FRAME, Piece};
-use socketproto::{Header, Json, Message, ServiceId, Status};
+use socketproto::{Header, Json, Limits, Message, ServiceId, Status};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, ChildStdin, Command};
@@ -23,7 +23,7 @@ use tokio_util::codec::{Decoder, Encoder};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs to the end, or fails instead of hanging.
-pub(crate) async fn within<F: Future>(work: F) -> F::Output {
+pub(crate) async fn within<F: IntoFuture>(work: F) -> F::Output {
     match tokio::time::timeout(PATIENCE, work).await {
         Ok(output) => output,
         Err(_) => panic!("it hangs: no end within {PATIENCE:?}"),
@@ -208,18 +208,28 @@ impl Raw {
         Self::new(within(TcpStream::connect(place)).await.expect("the server listens"))
     }
 
-    /// Waits for a client of this process and answers its HELLO, with `max_frame` as the most it takes.
-    pub(crate) async fn accept(listener: &TcpListener, max_frame: usize) -> Self {
+    /// Waits for a client of this process and answers its HELLO.
+    pub(crate) async fn accept(listener: &TcpListener) -> Self {
+        let mut raw = Self::accept_in_silence(listener).await;
+        raw.answer_hello().await;
+        raw
+    }
+
+    /// Waits for a client of this process, up to its HELLO.
+    pub(crate) async fn accept_in_silence(listener: &TcpListener) -> Self {
         let (stream, _) = within(listener.accept()).await.expect("a client connects");
         let mut raw = Self::new(stream);
         let hello = raw.receive().await.expect("a client begins with HELLO");
         assert_eq!(hello.service_id(), ServiceId::HELLO_REQUEST);
+        raw
+    }
+
+    pub(crate) async fn answer_hello(&mut self) {
         let data = serde_json::json!({
             "session": "00112233445566aa", "features": ["message_id"],
-            "max_frame": max_frame, "max_in_flight": 256,
+            "max_frame": 1 << 20, "max_in_flight": 256,
         });
-        raw.send(&Message::new(ServiceId::HELLO_RESPONSE, 0, json(&data))).await;
-        raw
+        self.send(&Message::new(ServiceId::HELLO_RESPONSE, 0, json(&data))).await;
     }
 
     fn new(stream: TcpStream) -> Self {
@@ -287,6 +297,21 @@ pub(crate) fn framed(frame: &[u8]) -> Bytes {
 
 pub(crate) fn json<T: serde::Serialize + ?Sized>(value: &T) -> Json {
     Json::encode(value).expect("a value that can be written")
+}
+
+/// The default limits but for what `set` changes.
+pub(crate) fn limits(set: impl FnOnce(&mut Limits)) -> Limits {
+    let mut limits = Limits::default();
+    set(&mut limits);
+    limits
+}
+
+/// A request whose frame has exactly this many bytes; its data are a text.
+pub(crate) fn sized(service_id: ServiceId, data_id: u32, frame: usize) -> Message {
+    let with = |length| Message::new(service_id, data_id, json(&"x".repeat(length)));
+    let message = with(frame - encoded(&with(0)).len());
+    assert_eq!(encoded(&message).len(), frame);
+    message
 }
 
 /// A request to read a datum.
