@@ -603,6 +603,6 @@ enum NotSent {
     TooLarge { size: usize, max_frame: usize },
     #[error("of {size} bytes exceeds the {free} bytes free of {setting}")]
     NoRoom { size: usize, free: usize, setting: &'static str },
-    #[error("{0}")]
+    #[error("cannot be written: {0}")]
     Encode(#[from] EncodeError),
 }
