@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use socketproto::prelude::*;
 use socketproto::{Cause, Error, Limits};
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::Semaphore;
 
 use crate::support::{Raw, Teller, Told, answer, json, limits, teller, within};
 
@@ -30,12 +30,12 @@ const FOR_EVER: Duration = Duration::from_secs(100_000);
 #[did(9, read = fn not_a_number() -> f64)]
 #[did(10, execute = fn text(length: usize) -> String)]
 #[did(11, execute = async fn never(cx) -> u8)]
-#[did(12, execute = async fn gated(cx) -> u32)]
+#[did(12, execute = async fn gated(cx, number: u32) -> u32)]
 #[did(13, execute = fn nested(depth: usize) -> Json)]
 struct Trouble {
     asked: u32,
     teller: Teller,
-    gate: Arc<Notify>,
+    gate: Arc<Semaphore>,
 }
 
 impl Trouble {
@@ -99,15 +99,16 @@ impl Trouble {
         std::future::pending().await
     }
 
-    async fn gated(cx: Call<Self>) -> u32 {
+    /// Tells when it begins, and ends with its number when the gate lets it.
+    async fn gated(cx: Call<Self>, number: u32) -> u32 {
         let gate = cx
             .actor(|this| {
                 this.teller.tell("begun");
                 Arc::clone(&this.gate)
             })
             .await;
-        gate.notified().await;
-        cx.actor(|this| this.alive()).await
+        gate.acquire().await.expect("nobody closes the gate").forget();
+        number
     }
 
     fn nested(&mut self, depth: usize) -> Json {
@@ -171,13 +172,13 @@ struct Setup {
     client: Client,
     trouble: TroubleClient,
     told: Told,
-    gate: Arc<Notify>,
+    gate: Arc<Semaphore>,
 }
 
 async fn setup(limits: Limits) -> Setup {
     quiet();
     let (teller, told) = teller();
-    let gate = Arc::new(Notify::new());
+    let gate = Arc::new(Semaphore::new(0));
     let service = Trouble { asked: 0, teller, gate: Arc::clone(&gate) };
     let server = Server::bind("tcp://127.0.0.1:0").limits(limits).service(service).start().await.unwrap();
     let client = Client::connect(server.address()).await.unwrap();
@@ -360,32 +361,33 @@ async fn a_handler_that_takes_too_long_is_told_of_and_cancelled() {
 async fn a_call_without_an_answer_times_out_and_its_answer_reaches_no_other() {
     let Setup { server: _server, trouble, mut told, gate, .. } = setup(Limits::default()).await;
     let timeout = Duration::from_millis(20);
-    let error = within(trouble.gated().timeout(timeout)).await.unwrap_err();
+    let error = within(trouble.gated(1).timeout(timeout)).await.unwrap_err();
     assert!(matches!(error, Error::TimedOut { timeout: of, .. } if of == timeout), "{error}");
     assert_eq!(error.cause(), Cause::Transport);
     assert!(error.to_string().contains("no answer within 20ms, outcome unknown"), "{error}");
     assert_eq!(within(told.next()).await, "begun");
 
-    let second = tokio::spawn(trouble.gated());
+    let second = tokio::spawn(trouble.gated(2));
     assert_eq!(within(told.next()).await, "begun");
-    gate.notify_waiters();
-    assert_eq!(within(second).await.unwrap().unwrap(), 2, "the first took the 1, for nobody");
+    gate.add_permits(1); // the first, whose caller waits no more
+    assert_eq!(within(trouble.alive()).await.unwrap(), 1);
+    gate.add_permits(1);
+    assert_eq!(within(second).await.unwrap().unwrap(), 2);
 }
 
 #[tokio::test]
 async fn a_call_that_is_dropped_leaves_the_connection_to_the_others() {
     let Setup { server: _server, trouble, mut told, gate, .. } = setup(Limits::default()).await;
-    let call = tokio::spawn(trouble.gated());
+    let call = tokio::spawn(trouble.gated(1));
     assert_eq!(within(told.next()).await, "begun");
     call.abort();
     assert!(within(call).await.unwrap_err().is_cancelled());
-    gate.notify_one();
-    let second = tokio::spawn(trouble.gated());
+    let second = tokio::spawn(trouble.gated(2));
     assert_eq!(within(told.next()).await, "begun");
-    gate.notify_one();
+    gate.add_permits(2);
     assert_eq!(within(second).await.unwrap().unwrap(), 2);
     drop(trouble.alive());
-    assert_eq!(within(trouble.alive()).await.unwrap(), 3, "a call that was never polled was never sent");
+    assert_eq!(within(trouble.alive()).await.unwrap(), 1, "a call that was never polled was never sent");
 }
 
 // Ends
@@ -438,7 +440,7 @@ async fn what_runs_for_a_peer_that_has_gone_is_cancelled() {
 #[tokio::test]
 async fn a_shutdown_lets_what_runs_end_and_answers_it() {
     let Setup { server, client, trouble, mut told, gate } = setup(Limits::default()).await;
-    let call = tokio::spawn(trouble.gated().timeout(FOR_EVER));
+    let call = tokio::spawn(trouble.gated(1).timeout(FOR_EVER));
     assert_eq!(within(told.next()).await, "begun");
     let shutdown = tokio::spawn({
         let server = server.clone();
@@ -447,7 +449,7 @@ async fn a_shutdown_lets_what_runs_end_and_answers_it() {
     // Once nobody is accepted any more the shutdown has begun.
     within(async { while Client::connect(server.address()).await.is_ok() {} }).await;
     assert!(!call.is_finished() && client.is_connected());
-    gate.notify_one();
+    gate.add_permits(1);
     assert_eq!(within(call).await.unwrap().unwrap(), 1);
     within(shutdown).await.unwrap().unwrap();
     within(client.closed()).await;
