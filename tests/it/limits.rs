@@ -136,7 +136,8 @@ async fn a_reader_that_does_not_read_is_closed_and_the_others_are_served() {
     let mut slow = Raw::connect(server.address()).await;
     slow.send(&execute(3, &())).await;
     assert_eq!(within(told.next()).await, "begun");
-    for _ in 0..8 {
+    // More than the buffers of both sockets hold, and less than `max_unsent`.
+    for _ in 0..11 {
         slow.send(&execute(2, &2_000_000)).await;
     }
     // What runs for a connection is cancelled with it.
