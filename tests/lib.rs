@@ -1,1 +1,6 @@
-//! Integration tests of socketproto; they live in `it/`, `ui/` and `vectors/`.
+//! Tests of socketproto that need more than one crate: dialogues over real lines in `it/`, macro diagnostics in `ui/`,
+//! golden bytes in `vectors/`, a peer in Python in `python/`. The README's example is compiled and run here.
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

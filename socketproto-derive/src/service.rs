@@ -49,7 +49,7 @@ pub(crate) fn implement(
                 fn dispatch(
                     __state: &_socketproto::__private::State<Self>,
                     __entry: usize,
-                    __request: _socketproto::__private::Request,
+                    __request: &_socketproto::__private::Request,
                     __out: &mut ::std::vec::Vec<u8>,
                 ) -> _socketproto::__private::Step {
                     _socketproto::__private::serve(|| match __entry {

@@ -1,7 +1,7 @@
 //! A closure as a service, for programs that decide at run time what they serve.
 
 use crate::fault::Fault;
-use crate::message::{Header, Json, Message};
+use crate::message::{Json, Message};
 use crate::service::{Request, Service, ServiceTable, State, Step};
 
 /// Runs a closure for every message of its key.
@@ -10,14 +10,8 @@ pub(crate) struct Callback<F>(pub(crate) F);
 impl<F: FnMut(&Message) -> Result<Json, Fault> + 'static> Service for Callback<F> {
     const SERVICE: &'static ServiceTable = &ServiceTable::new("callback", "", &[]);
 
-    fn dispatch(state: &State<Self>, _entry: usize, request: Request, out: &mut Vec<u8>) -> Step {
-        let header = Header {
-            service_id: request.service_id,
-            data_id: request.data_id,
-            status: request.status,
-            message_id: None,
-        };
-        let message = Message::from_parts(header, request.data);
+    fn dispatch(state: &State<Self>, _entry: usize, request: &Request, out: &mut Vec<u8>) -> Step {
+        let message = request.message();
         Step::Now(state.borrow_mut().and_then(|mut callback| {
             let reply = (callback.0)(&message)?;
             out.extend_from_slice(reply.as_str().as_bytes());

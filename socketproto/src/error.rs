@@ -62,7 +62,7 @@ impl fmt::Display for Operation {
 #[non_exhaustive]
 pub enum Error {
     /// The peer answered a status other than okay.
-    #[error("{operation}: {fault}{}", outcome_unknown(fault.status()))]
+    #[error("{operation}: {fault}{}", hint(fault.status()))]
     Fault {
         /// What was asked.
         operation: Box<Operation>,
@@ -211,9 +211,13 @@ pub enum Error {
     Random(Box<str>),
 }
 
-/// A damaged request may or may not have been understood.
-fn outcome_unknown(status: Status) -> &'static str {
-    if status == Status::CHECKSUM_ERROR { " (the request arrived damaged, outcome unknown)" } else { "" }
+/// What a status means for the caller, where the status alone does not say it.
+fn hint(status: Status) -> &'static str {
+    match status {
+        Status::CHECKSUM_ERROR => " (the request arrived damaged, outcome unknown)",
+        Status::AUTHENTICATION_REQUIRED => " (connect with `.secret(..)`)",
+        _ => "",
+    }
 }
 
 impl Error {

@@ -37,11 +37,11 @@ impl ServiceId {
     pub const EXECUTE_REQUEST: Self = Self(30);
     /// 31: answers [`Self::EXECUTE_REQUEST`].
     pub const EXECUTE_RESPONSE: Self = Self(31);
-    /// 0xFFFF_0000: introduces an endpoint to its peer (protocol.md 7.1).
+    /// `0xFFFF_0000`: introduces an endpoint to its peer (protocol.md 7.1).
     pub const HELLO_REQUEST: Self = Self(0xFFFF_0000);
-    /// 0xFFFF_0001: answers [`Self::HELLO_REQUEST`].
+    /// `0xFFFF_0001`: answers [`Self::HELLO_REQUEST`].
     pub const HELLO_RESPONSE: Self = Self(0xFFFF_0001);
-    /// 0xFFFF_0008: ends a call; one way (protocol.md 7.6).
+    /// `0xFFFF_0008`: ends a call; one way (protocol.md 7.6).
     pub const CANCEL: Self = Self(0xFFFF_0008);
     /// The first id that belongs to the framework; all from here up are reserved.
     pub const FRAMEWORK: Self = Self(0xFFFF_0000);
@@ -63,7 +63,7 @@ impl ServiceId {
         self.0
     }
 
-    /// Whether only the framework may use this id: 0, 1, 8, 9 and all from 0xFFFF_0000.
+    /// Whether only the framework may use this id: 0, 1, 8, 9 and all from `0xFFFF_0000`.
     pub const fn is_reserved(self) -> bool {
         matches!(self.0, 0 | 1 | 8 | 9) || self.0 >= Self::FRAMEWORK.0
     }

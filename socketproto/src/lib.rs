@@ -1,4 +1,58 @@
-#![doc = include_str!("../../README.md")]
+//! Point-to-point services over checksummed JSON frames.
+//!
+//! A message is a service id (what kind of communication), a data id (which datum), a status and JSON data. An annotated
+//! struct becomes a service that runs as an actor of its own, and a typed client for it:
+//!
+//! ```
+//! use socketproto::prelude::*;
+//!
+//! #[derive(Service, Client)]
+//! #[did(2, execute = fn toggle() -> bool)]
+//! struct Lamp {
+//!     /// Whether it shines.
+//!     #[did(1, read, write)]
+//!     on: bool,
+//! }
+//!
+//! impl Lamp {
+//!     fn toggle(&mut self) -> bool {
+//!         self.on = !self.on;
+//!         self.on
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> socketproto::Result<()> {
+//! let server = Server::bind("tcp://127.0.0.1:0").service(Lamp { on: false }).start().await?;
+//! let client = Client::connect(server.address()).await?;
+//! let lamp = LampClient::new(&client);
+//! assert!(lamp.toggle().await?);
+//! assert!(lamp.on().await?);
+//! # Ok(()) }
+//! ```
+//!
+//! # Where things are
+//!
+//! - [`Server`] and [`Client`] are the two sides; [`Peer`] is the other one, as a handler or a client sees it.
+//! - [`Service`](macro@Service) and [`Client`](macro@Client) are the derive macros, with the grammar of `#[did(..)]`.
+//! - [`Fault`] is what a handler answers when it refuses; [`Error`] is what a caller gets.
+//! - [`Secret`] is what both sides know; [`Limits`] is what a peer may use up.
+//! - [`frame`] and [`framing`] are the codecs, for programs that speak the protocol by other means.
+//!
+//! # Runtimes
+//!
+//! Connections and handlers run on one thread of their own, which the first server or client starts; inside an actix
+//! system they run on the thread of the caller. Handles are `Send`, `Sync` and `Clone`, and their futures can be awaited
+//! on any executor. In handlers `tokio::spawn` spawns onto the handlers' thread, and code that blocks holds up all
+//! connections of that thread.
+//!
+//! A handler that panics costs its caller an error and nobody anything else, provided that the program is built with
+//! `panic = "unwind"`, the default.
+//!
+//! # Features
+//!
+//! `derive` (default): the derive macros.
+
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 

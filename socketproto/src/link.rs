@@ -13,8 +13,12 @@ use futures_util::task::AtomicWaker;
 use slab::Slab;
 use tokio_util::sync::CancellationToken;
 
+use crate::fault::Fault;
 use crate::id::{AuthState, Status};
 use crate::session::{CallFailure, CallKey, CallOutcome, CloseReason, NewCall, RequestId};
+
+/// Buffers above this are given back after use.
+const RETAINED: usize = 64 * 1024;
 
 /// The border of one connection.
 pub(crate) struct Link {
@@ -38,9 +42,7 @@ struct Inner {
 /// What the connection takes over.
 #[derive(Default)]
 pub(crate) struct Outgoing {
-    pub(crate) replies: Vec<Reply>,
-    /// The data of the replies, one behind the other.
-    pub(crate) reply_data: Vec<u8>,
+    pub(crate) replies: Replies,
     pub(crate) calls: Vec<NewCall>,
     pub(crate) cancelled: Vec<CallKey>,
     /// The last handle is gone, or somebody asked for the end.
@@ -50,22 +52,83 @@ pub(crate) struct Outgoing {
 impl Outgoing {
     /// Empties everything and keeps the memory, unless a burst has made it large.
     pub(crate) fn clear(&mut self) {
-        const RETAINED: usize = 64 * 1024;
         self.replies.clear();
-        self.reply_data.clear();
-        self.reply_data.shrink_to(RETAINED);
         self.calls.clear();
         self.cancelled.clear();
         self.close = false;
     }
 }
 
-/// The outcome of one request.
-pub(crate) struct Reply {
-    pub(crate) request: RequestId,
-    pub(crate) status: Status,
-    /// Bytes of `reply_data`.
-    pub(crate) length: usize,
+/// The outcomes of requests, gathered.
+#[derive(Default)]
+pub(crate) struct Replies {
+    list: Vec<Reply>,
+    /// What they say, one behind the other.
+    text: Vec<u8>,
+}
+
+struct Reply {
+    request: RequestId,
+    status: Status,
+    /// Bytes of the text.
+    length: usize,
+}
+
+impl Replies {
+    /// Adds an outcome: `write` appends the reply as JSON, or fails; what it had written is then taken back and the
+    /// fault's message stands in its place.
+    pub(crate) fn add(&mut self, request: RequestId, write: impl FnOnce(&mut Vec<u8>) -> Result<(), Fault>) {
+        self.add_some(request, |text| Some(write(text)));
+    }
+
+    /// The same, unless `write` says that there is no outcome yet.
+    pub(crate) fn add_some(
+        &mut self,
+        request: RequestId,
+        write: impl FnOnce(&mut Vec<u8>) -> Option<Result<(), Fault>>,
+    ) {
+        let start = self.text.len();
+        let outcome = write(&mut self.text);
+        if !matches!(outcome, Some(Ok(()))) {
+            self.text.truncate(start);
+        }
+        let status = match outcome {
+            Some(Ok(())) => Status::OKAY,
+            Some(Err(fault)) => {
+                self.text.extend_from_slice(fault.message().as_bytes());
+                fault.status()
+            }
+            None => return,
+        };
+        self.list.push(Reply { request, status, length: self.text.len() - start });
+    }
+
+    /// The outcomes in order, with the reply as JSON or the fault's message.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (RequestId, Status, &str)> {
+        let mut rest = &*self.text;
+        self.list.iter().map(move |reply| {
+            let (text, behind) = rest.split_at(reply.length.min(rest.len()));
+            rest = behind;
+            // Written as JSON or from a string: it is UTF-8.
+            (reply.request, reply.status, str::from_utf8(text).unwrap_or("null"))
+        })
+    }
+
+    /// Moves all of them behind those of another.
+    fn append_to(&mut self, other: &mut Self) {
+        if other.list.is_empty() {
+            std::mem::swap(self, other);
+        } else {
+            other.list.append(&mut self.list);
+            other.text.append(&mut self.text);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.list.clear();
+        self.text.clear();
+        self.text.shrink_to(RETAINED);
+    }
 }
 
 /// What handles show of a connection.
@@ -105,15 +168,17 @@ impl Link {
 
     // Handlers and callers
 
-    /// Leaves the outcome of a request.
-    pub(crate) fn reply(&self, request: RequestId, status: Status, data: &[u8]) {
-        let mut inner = self.lock();
-        if inner.end.is_some() {
+    /// Leaves the outcomes of requests; `replies` is empty afterwards.
+    pub(crate) fn reply(&self, replies: &mut Replies) {
+        if replies.list.is_empty() {
             return;
         }
-        inner.outgoing.replies.push(Reply { request, status, length: data.len() });
-        inner.outgoing.reply_data.extend_from_slice(data);
+        let mut inner = self.lock();
+        if inner.end.is_none() {
+            replies.append_to(&mut inner.outgoing.replies);
+        }
         drop(inner);
+        replies.clear();
         self.kick();
     }
 
@@ -333,20 +398,29 @@ mod tests {
         assert!(!link.is_open());
     }
 
-    #[test]
-    fn what_is_left_is_taken_once() {
-        let link = link();
-        link.reply(7, Status::OKAY, b"1");
-        link.reply(8, Status::OKAY, b"22");
+    fn taken(link: &Link) -> Vec<(RequestId, Status, String)> {
         let mut taken = Outgoing::default();
         link.take(&mut taken);
-        assert_eq!(
-            taken.replies.iter().map(|reply| (reply.request, reply.length)).collect::<Vec<_>>(),
-            [(7, 1), (8, 2)]
-        );
-        assert_eq!(taken.reply_data, b"122");
-        taken.clear();
-        link.take(&mut taken);
-        assert!(taken.replies.is_empty());
+        taken.replies.iter().map(|(request, status, text)| (request, status, text.to_owned())).collect()
+    }
+
+    #[test]
+    fn replies_are_taken_once_and_in_order() {
+        let link = link();
+        let mut replies = Replies::default();
+        replies.add(7, |text| {
+            text.push(b'1');
+            Ok(())
+        });
+        link.reply(&mut replies);
+        replies.add(8, |text| {
+            text.extend_from_slice(b"half a re");
+            Err(Fault::not_permitted("no"))
+        });
+        link.reply(&mut replies);
+        let expected =
+            [(7, Status::OKAY, "1".to_owned()), (8, Status::OPERATION_NOT_PERMITTED, "no".to_owned())];
+        assert_eq!(taken(&link), expected);
+        assert_eq!(taken(&link), []);
     }
 }

@@ -61,3 +61,110 @@ pub fn later<T: Serialize, M>(
         Ok(out)
     })))
 }
+
+#[cfg(all(test, feature = "derive"))]
+mod tests {
+    use std::sync::Arc;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::link::Link;
+    use crate::{Call, Json, Message, Peer, Service};
+
+    #[derive(Service)]
+    #[service(crate = crate)]
+    #[did(1, read = fn sum() -> i32)]
+    #[did(2, execute = fn add(a: i32, cx, b: i32) -> i32)]
+    #[did(3, execute = async fn later(cx, by: i32) -> i32)]
+    #[did(4, execute = async fn fails())]
+    #[did(5, execute = fn reenter(cx) -> bool)]
+    struct Sums {
+        #[did(6, read, write)]
+        x: i32,
+        #[did(7, write = set_y)]
+        y: i32,
+    }
+
+    impl Sums {
+        fn sum(&self) -> i32 {
+            self.x + self.y
+        }
+
+        fn add(&mut self, a: i32, cx: Call<Self>, b: i32) -> Result<i32, Fault> {
+            assert_eq!(cx.name(), "name");
+            self.x += 10 * a + b;
+            Ok(self.x)
+        }
+
+        async fn later(cx: Call<Self>, by: i32) -> i32 {
+            cx.actor(|this| {
+                this.x += by;
+                this.x
+            })
+            .await
+        }
+
+        async fn fails() -> Result<(), &'static str> {
+            Err("no")
+        }
+
+        fn reenter(&mut self, cx: Call<Self>) -> bool {
+            cx.actor(|_| ()).now_or_never().is_some()
+        }
+
+        fn set_y(&mut self, y: i32) -> Result<(), Fault> {
+            self.y = if y > 5 { return Err(Fault::not_permitted("up to 5")) } else { y };
+            Ok(())
+        }
+    }
+
+    /// Runs an entry of a service whose x is 1 and y is 2, and shows the reply.
+    fn run(entry: usize, data: &str) -> String {
+        let state = State::new(Sums { x: 1, y: 2 });
+        let mut request = Request::new(Peer::of_handler(Arc::new(Link::new("mem://test".into()))));
+        let header = *Message::new(30, 1, Json::NULL).header();
+        request.set(header, Json::from_text(data).unwrap(), "name");
+        let mut out = Vec::new();
+        let outcome = match Sums::dispatch(&state, entry, &request, &mut out) {
+            Step::Now(outcome) => outcome.map(|()| out),
+            Step::Later(future) => future.now_or_never().unwrap(),
+        };
+        match outcome {
+            Ok(reply) => String::from_utf8(reply).unwrap(),
+            Err(fault) => fault.to_string(),
+        }
+    }
+
+    #[test]
+    fn an_entry_runs_its_field_or_method() {
+        let entries = [
+            (0, "null", "3"),
+            (1, "[2,3]", "24"),
+            (2, "4", "5"),
+            (5, "null", "1"),
+            (6, "9", "null"),
+            (7, "3", "null"),
+            (7, "6", "operation not permitted (6): up to 5"),
+            (3, "null", "callback error (2): no"),
+            (99, "null", "service or data unknown (4)"),
+        ];
+        for (entry, data, expected) in entries {
+            assert_eq!(run(entry, data), expected, "entry {entry}");
+        }
+    }
+
+    #[test]
+    fn data_that_do_not_fit_are_a_fault_with_the_reason() {
+        for (entry, data) in [(1, "[1]"), (1, "1"), (2, "\"x\""), (6, "null"), (7, "[]")] {
+            let outcome = run(entry, data);
+            assert!(outcome.starts_with("callback error (2): invalid"), "{outcome}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "already")]
+    fn a_sync_method_cannot_step_into_the_state_it_holds() {
+        run(4, "null");
+    }
+}

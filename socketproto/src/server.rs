@@ -97,7 +97,7 @@ impl Server {
 
 impl Inner {
     fn shutdown(&self, within: Duration) {
-        self.listener.do_send(Shutdown { until: std::time::Instant::now() + within });
+        self.listener.do_send(Shutdown { within });
     }
 }
 

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use crate::fault::Fault;
 use crate::id::{DataId, ServiceId, Status};
-use crate::message::Json;
+use crate::message::{Header, Json, Message};
 use crate::peer::Peer;
 
 /// A struct that serves data: implement it with `#[derive(Service)]`.
@@ -44,7 +44,7 @@ pub trait Service: Sized + 'static {
 
     /// Runs the entry at this position of the table; a reply that is ready at once is written to `out`.
     #[doc(hidden)]
-    fn dispatch(state: &State<Self>, entry: usize, request: Request, out: &mut Vec<u8>) -> Step;
+    fn dispatch(state: &State<Self>, entry: usize, request: &Request, out: &mut Vec<u8>) -> Step;
 }
 
 /// What one service offers, in the order of its declaration.
@@ -208,15 +208,29 @@ impl fmt::Debug for Step {
 /// What a service is asked.
 #[derive(Clone, Debug)]
 pub struct Request {
-    pub(crate) service_id: ServiceId,
-    pub(crate) data_id: DataId,
-    pub(crate) status: Status,
-    pub(crate) data: Json,
-    pub(crate) name: &'static str,
-    pub(crate) peer: Peer,
+    header: Header,
+    data: Json,
+    name: &'static str,
+    peer: Peer,
 }
 
 impl Request {
+    /// An empty request of this peer, to be set.
+    pub(crate) fn new(peer: Peer) -> Self {
+        let header = *Message::new(0, 0, Json::NULL).header();
+        Self { header, data: Json::NULL, name: "", peer }
+    }
+
+    /// Makes it the peer's next request.
+    pub(crate) fn set(&mut self, header: Header, data: Json, name: &'static str) {
+        (self.header, self.data, self.name) = (header, data, name);
+    }
+
+    /// The request as a message.
+    pub(crate) fn message(&self) -> Message {
+        Message::from_parts(self.header, self.data.clone())
+    }
+
     /// The data as a type.
     ///
     /// # Errors
@@ -246,8 +260,10 @@ impl<S> Call<S> {
     /// In a sync method, whose `&mut self` is that state already; the caller then gets status 2.
     #[expect(clippy::unused_async, reason = "a service on a thread of its own will have to be waited for")]
     pub async fn actor<R>(&self, step: impl FnOnce(&mut S) -> R) -> R {
-        let mut state = self.state.0.borrow_mut();
-        step(&mut state)
+        match self.state.0.try_borrow_mut() {
+            Ok(mut state) => step(&mut state),
+            Err(_) => panic!("`cx.actor` in a sync method: its `&mut self` is that state already"),
+        }
     }
 
     /// The peer that asks; it can be called back.
@@ -257,12 +273,12 @@ impl<S> Call<S> {
 
     /// The service id of the request.
     pub fn service_id(&self) -> ServiceId {
-        self.request.service_id
+        self.request.header.service_id
     }
 
     /// The data id of the request, as the peer sent it.
     pub fn data_id(&self) -> DataId {
-        self.request.data_id
+        self.request.header.data_id
     }
 
     /// The name of the datum.
@@ -272,7 +288,7 @@ impl<S> Call<S> {
 
     /// The status the request carries; 0 from all but odd peers.
     pub fn status(&self) -> Status {
-        self.request.status
+        self.request.header.status
     }
 }
 

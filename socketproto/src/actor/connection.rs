@@ -14,12 +14,10 @@ use tracing::{Span, error_span, info};
 
 use crate::actor::Endpoint;
 use crate::actor::authenticator::{Answer, Ask};
-use crate::actor::handler::{HandlerMessage, Job};
+use crate::actor::handler::{Batch, HandlerMessage};
 use crate::actor::pump::Pump;
-use crate::actor::ticket::{Ticket, connection_id};
+use crate::actor::ticket::connection_id;
 use crate::link::{Link, Outgoing, View};
-use crate::peer::Peer;
-use crate::service::Request;
 use crate::session::{CallKey, CallOutcome, CloseReason, Event, Incoming, Session};
 use crate::transport::Connected;
 
@@ -32,9 +30,9 @@ pub(crate) type ReadySender = oneshot::Sender<Result<(), CloseReason>>;
 /// What to do when the connection has ended.
 pub(crate) type OnEnd = Box<dyn FnOnce()>;
 
-/// No further requests; close when those that run are answered, at the latest at this time.
+/// No further requests; close when those that run are answered, at the latest after this time.
 pub(crate) struct Drain {
-    pub(crate) until: Instant,
+    pub(crate) within: Duration,
 }
 
 impl Message for Drain {
@@ -50,7 +48,7 @@ pub(crate) struct Connection {
     /// What was taken from the link last, kept for its memory.
     taken: Outgoing,
     /// Jobs of this turn, by handler.
-    jobs: Vec<Vec<Job>>,
+    jobs: Vec<Vec<Incoming>>,
     outcomes: Vec<(CallKey, CallOutcome)>,
     shown: View,
     ready: Option<ReadySender>,
@@ -128,13 +126,8 @@ impl Connection {
     fn take_outgoing(&mut self, now: Instant) {
         let taken = &mut self.taken;
         self.link.take(taken);
-        let mut data = &*taken.reply_data;
-        for reply in &taken.replies {
-            let (text, rest) = data.split_at(reply.length.min(data.len()));
-            data = rest;
-            // Replies are written as JSON or come from strings, so they are UTF-8.
-            let text = str::from_utf8(text).unwrap_or("null");
-            self.session.handle_reply(reply.request, reply.status, text, now);
+        for (request, status, text) in taken.replies.iter() {
+            self.session.handle_reply(request, status, text, now);
         }
         for call in taken.calls.drain(..) {
             self.session.handle_call(call, now);
@@ -152,7 +145,8 @@ impl Connection {
     fn hand_out(&mut self, addr: impl Fn() -> Addr<Self>) {
         while let Some(event) = self.session.poll_event() {
             match event {
-                Event::Dispatch(incoming) => self.dispatch(incoming),
+                // A route always names a handler of its endpoint.
+                Event::Dispatch(incoming) => self.jobs[incoming.route.handler].push(incoming),
                 Event::Completed { call, outcome } => self.outcomes.push((call, outcome)),
                 Event::Expired { request, handler } => self.cancel(handler, Some(request)),
                 Event::Ask(question) => {
@@ -169,28 +163,12 @@ impl Connection {
         }
         for (handler, jobs) in self.endpoint.handlers.iter().zip(&mut self.jobs) {
             if !jobs.is_empty() {
-                handler.do_send(HandlerMessage::Run(std::mem::take(jobs)));
+                let batch = Batch::new(Arc::clone(&self.link), std::mem::take(jobs));
+                handler.do_send(HandlerMessage::Run(batch));
             }
         }
         if !self.outcomes.is_empty() {
             self.link.complete(&mut self.outcomes);
-        }
-    }
-
-    fn dispatch(&mut self, incoming: Incoming) {
-        let Incoming { request, route, header, data } = incoming;
-        let ticket = Ticket::new(Arc::clone(&self.link), request);
-        let request = Request {
-            service_id: header.service_id,
-            data_id: header.data_id,
-            status: header.status,
-            data,
-            name: route.name,
-            peer: Peer::of_handler(Arc::clone(&self.link)),
-        };
-        // A route always names a handler of its endpoint; a ticket that is dropped answers all the same.
-        if let Some(jobs) = self.jobs.get_mut(route.handler) {
-            jobs.push(Job { entry: route.entry, request, ticket });
         }
     }
 
@@ -268,6 +246,8 @@ impl Handler<Answer> for Connection {
     type Result = ();
 
     fn handle(&mut self, answer: Answer, _: &mut Context<Self>) {
+        let span = self.span.clone();
+        let _entered = span.enter();
         // The actor's item runs after its mailbox and sends what this gives.
         self.session.handle_auth_answer(answer.0, now());
     }
@@ -278,7 +258,7 @@ impl Handler<Drain> for Connection {
 
     fn handle(&mut self, drain: Drain, _: &mut Context<Self>) {
         self.session.drain();
-        self.drain_until = Some(drain.until);
+        self.drain_until = Some(now() + drain.within);
     }
 }
 

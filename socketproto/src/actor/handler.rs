@@ -5,6 +5,7 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Handler, Message, Recipient};
@@ -13,18 +14,17 @@ use futures_util::future::{AbortHandle, Abortable, LocalBoxFuture};
 use futures_util::stream::FuturesUnordered;
 use rustc_hash::FxHashMap;
 
-use crate::actor::ticket::Ticket;
+use crate::actor::ticket::{Ticket, unanswered};
 use crate::fault::Fault;
+use crate::link::{Link, Replies};
+use crate::peer::Peer;
 use crate::service::{Request, Service, State, Step};
-use crate::session::RequestId;
-
-/// A reply buffer above this is given back after use.
-const RETAINED: usize = 64 * 1024;
+use crate::session::{Incoming, RequestId};
 
 /// What a handler is told. One type, so that requests and what concerns them keep their order.
 pub(crate) enum HandlerMessage {
     /// What one read of a connection brought for this handler, in order.
-    Run(Vec<Job>),
+    Run(Batch),
     /// The request, or all of the connection, are of no use any more.
     Cancel { connection: usize, request: Option<RequestId> },
     /// The endpoint has ended.
@@ -35,11 +35,26 @@ impl Message for HandlerMessage {
     type Result = ();
 }
 
-/// One request to be run.
-pub(crate) struct Job {
-    pub(crate) entry: usize,
-    pub(crate) request: Request,
-    pub(crate) ticket: Ticket,
+/// Requests of one connection, in order. Those that are never run are answered all the same.
+pub(crate) struct Batch {
+    link: Arc<Link>,
+    jobs: std::vec::IntoIter<Incoming>,
+}
+
+impl Batch {
+    pub(crate) fn new(link: Arc<Link>, jobs: Vec<Incoming>) -> Self {
+        Self { link, jobs: jobs.into_iter() }
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        let mut replies = Replies::default();
+        for job in self.jobs.by_ref() {
+            replies.add(job.request, |_| Err(unanswered()));
+        }
+        self.link.reply(&mut replies);
+    }
 }
 
 /// The actor of one service.
@@ -48,7 +63,8 @@ struct HandlerActor<S> {
     /// Futures that were not ready when first polled.
     waiting: FuturesUnordered<Abortable<Task>>,
     aborts: FxHashMap<(usize, RequestId), AbortHandle>,
-    reply: Vec<u8>,
+    /// Replies of the batch that runs.
+    replies: Replies,
 }
 
 /// Starts the actor of a service on this thread.
@@ -61,23 +77,35 @@ pub(crate) fn start<S: Service>(service: S) -> Recipient<HandlerMessage> {
             state: State::new(service),
             waiting: FuturesUnordered::new(),
             aborts: FxHashMap::default(),
-            reply: Vec::new(),
+            replies: Replies::default(),
         }
     })
     .recipient()
 }
 
 impl<S: Service> HandlerActor<S> {
-    fn run(&mut self, job: Job) {
-        let Job { entry, request, ticket } = job;
-        self.reply.clear();
-        let step = contain(|| S::dispatch(&self.state, entry, request, &mut self.reply));
-        match step {
-            Ok(Step::Now(outcome)) => ticket.settle(outcome.map(|()| &*self.reply)),
-            Ok(Step::Later(future)) => self.keep(Task { future: Some(future), ticket: Some(ticket) }),
-            Err(fault) => ticket.settle(Err(fault)),
+    /// Runs the requests one after the other; their replies leave together.
+    fn run(&mut self, mut batch: Batch) {
+        let mut request = Request::new(Peer::of_handler(Arc::clone(&batch.link)));
+        for job in batch.jobs.by_ref() {
+            request.set(job.header, job.data, job.route.name);
+            let mut later = None;
+            self.replies.add_some(job.request, |out| {
+                match contain(|| S::dispatch(&self.state, job.route.entry, &request, out)) {
+                    Ok(Step::Now(outcome)) => Some(outcome),
+                    Ok(Step::Later(future)) => {
+                        later = Some(future);
+                        None
+                    }
+                    Err(fault) => Some(Err(fault)),
+                }
+            });
+            if let Some(future) = later {
+                let ticket = Ticket::new(Arc::clone(&batch.link), job.request);
+                self.keep(Task { future: Some(future), ticket: Some(ticket) });
+            }
         }
-        self.reply.shrink_to(RETAINED);
+        batch.link.reply(&mut self.replies);
     }
 
     /// Polls a future once, here and now: many are ready at once. The others are kept; their wakers come with the
@@ -112,7 +140,7 @@ impl<S: Service> Handler<HandlerMessage> for HandlerActor<S> {
 
     fn handle(&mut self, message: HandlerMessage, ctx: &mut Self::Context) {
         match message {
-            HandlerMessage::Run(jobs) => jobs.into_iter().for_each(|job| self.run(job)),
+            HandlerMessage::Run(batch) => self.run(batch),
             HandlerMessage::Cancel { connection, request } => self.cancel(connection, request),
             HandlerMessage::Stop => ctx.stop(),
         }
@@ -169,10 +197,7 @@ impl Future for Task {
         self.release();
         let Some(ticket) = self.ticket.take() else { return Poll::Ready((0, 0)) };
         let id = ticket.id();
-        match outcome {
-            Ok(data) => ticket.settle(Ok(&data)),
-            Err(fault) => ticket.settle(Err(fault)),
-        }
+        ticket.settle(outcome);
         Poll::Ready(id)
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorFuture, Addr, AsyncContext, Context, Handler, Message};
 use rustc_hash::FxHashMap;
@@ -23,9 +23,12 @@ const ACCEPTS_PER_TURN: usize = 64;
 const MIN_BACKOFF: Duration = Duration::from_millis(10);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
-/// Stop accepting, let run what runs until this time, close.
+/// Descriptors that connections leave to the rest of the program (protocol.md section 8).
+const SPARE_DESCRIPTORS: usize = 64;
+
+/// Stop accepting, let run what runs for this long, close.
 pub(crate) struct Shutdown {
-    pub(crate) until: Instant,
+    pub(crate) within: Duration,
 }
 
 impl Message for Shutdown {
@@ -46,6 +49,7 @@ pub(crate) struct Listener {
     connections: FxHashMap<u64, Member>,
     next: u64,
     per_address: FxHashMap<IpAddr, usize>,
+    max_connections: usize,
     backoff: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
     refused: u64,
@@ -68,8 +72,12 @@ impl Listener {
         Self::create(|ctx| {
             ctx.set_mailbox_capacity(0);
             ctx.spawn(Accept);
+            let descriptors =
+                transport::descriptor_limit().map(|limit| limit.saturating_sub(SPARE_DESCRIPTORS));
+            let max_connections = endpoint.config.limits.max_connections;
             Self {
                 listener: Some(listener),
+                max_connections: descriptors.map_or(max_connections, |free| free.min(max_connections)),
                 endpoint,
                 connections: FxHashMap::default(),
                 next: 0,
@@ -132,7 +140,7 @@ impl Listener {
     fn exceeded(&self, line: &Connected) -> Option<&'static str> {
         let limits = &self.endpoint.config.limits;
         let from_there = line.ip.filter(|ip| !ip.is_loopback()).and_then(|ip| self.per_address.get(&ip));
-        if self.connections.len() >= limits.max_connections {
+        if self.connections.len() >= self.max_connections {
             Some("max_connections")
         } else if from_there.is_some_and(|count| *count >= limits.max_connections_per_address) {
             Some("max_connections_per_address")
@@ -184,7 +192,7 @@ impl Handler<Shutdown> for Listener {
     fn handle(&mut self, shutdown: Shutdown, ctx: &mut Context<Self>) {
         self.listener = None;
         for member in self.connections.values() {
-            member.addr.do_send(Drain { until: shutdown.until });
+            member.addr.do_send(Drain { within: shutdown.within });
         }
         self.stop_when_empty(ctx);
     }

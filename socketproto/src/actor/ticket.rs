@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use crate::fault::Fault;
-use crate::id::Status;
-use crate::link::Link;
+use crate::link::{Link, Replies};
 use crate::session::RequestId;
 
 /// Answers exactly once, also when it is dropped: a handler that ends, a cancelled future or a closed mailbox never
@@ -25,26 +24,31 @@ impl Ticket {
     }
 
     /// Answers with a reply written as JSON, or with why there is none.
-    pub(crate) fn settle(self, outcome: Result<&[u8], Fault>) {
-        match outcome {
-            Ok(data) => self.answer(Status::OKAY, data),
-            Err(fault) => self.answer(fault.status(), fault.message().as_bytes()),
-        }
+    pub(crate) fn settle(mut self, outcome: Result<Vec<u8>, Fault>) {
+        self.answer(outcome);
     }
 
-    fn answer(mut self, status: Status, text: &[u8]) {
+    fn answer(&mut self, outcome: Result<Vec<u8>, Fault>) {
         if let Some(link) = self.link.take() {
-            link.reply(self.request, status, text);
+            let mut replies = Replies::default();
+            replies.add(self.request, |text| {
+                *text = outcome?;
+                Ok(())
+            });
+            link.reply(&mut replies);
         }
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if let Some(link) = self.link.take() {
-            link.reply(self.request, Status::CALLBACK_ERROR, b"the handler ended without an answer");
-        }
+        self.answer(Err(unanswered()));
     }
+}
+
+/// The answer to a request whose handler has gone.
+pub(crate) fn unanswered() -> Fault {
+    Fault::callback_error("the handler ended without an answer")
 }
 
 /// Tells connections apart: no two links live at one place.
@@ -55,6 +59,7 @@ pub(crate) fn connection_id(link: &Arc<Link>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::Status;
     use crate::link::Outgoing;
 
     fn answers(act: impl FnOnce(Ticket)) -> Vec<(RequestId, Status)> {
@@ -62,12 +67,12 @@ mod tests {
         act(Ticket::new(Arc::clone(&link), 7));
         let mut taken = Outgoing::default();
         link.take(&mut taken);
-        taken.replies.iter().map(|reply| (reply.request, reply.status)).collect()
+        taken.replies.iter().map(|(request, status, _)| (request, status)).collect()
     }
 
     #[test]
     fn a_ticket_answers_exactly_once() {
-        assert_eq!(answers(|ticket| ticket.settle(Ok(b"1"))), [(7, Status::OKAY)]);
+        assert_eq!(answers(|ticket| ticket.settle(Ok(vec![b'1']))), [(7, Status::OKAY)]);
         assert_eq!(
             answers(|ticket| ticket.settle(Err(Fault::unknown("x")))),
             [(7, Status::SERVICE_OR_DATA_UNKNOWN)]

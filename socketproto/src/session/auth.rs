@@ -71,8 +71,9 @@ impl Auth {
 
     /// The verdict decides, also where the peer was trusted before.
     pub(super) fn judge(&mut self, right: bool) -> Option<Origin> {
+        let origin = self.asking.take()?;
         self.state = if right { AuthState::Trusted } else { AuthState::Untrusted };
-        self.asking.take()
+        Some(origin)
     }
 
     // Client
@@ -120,10 +121,13 @@ impl Auth {
         Some(right)
     }
 
-    /// Ends the attempt; the connection stays. False where there was none.
+    /// Ends the attempt; the connection stays. False where there was none: then nothing changes.
     pub(super) fn fail(&mut self) -> bool {
-        self.state = AuthState::Untrusted;
-        self.deadline.take().is_some()
+        let begun = self.deadline.take().is_some();
+        if begun {
+            self.state = AuthState::Untrusted;
+        }
+        begun
     }
 }
 

@@ -348,7 +348,7 @@ mod tests {
     fn calls_beyond_the_window_wait_but_not_those_of_handlers() {
         let mut line = Line::new(true, 1);
         assert_eq!(line.call(70, false), [70]);
-        assert_eq!(line.call(71, false), []);
+        assert!(line.call(71, false).is_empty());
         assert_eq!(line.call(72, true), [72]);
         assert_eq!(line.answer(Some(1)), Match::Call(70));
         assert_eq!(line.pump(), [71]);
@@ -360,7 +360,7 @@ mod tests {
         line.call(70, false);
         line.now += 4 * SECOND;
         assert_eq!(line.calls.expired(line.now), [70]);
-        assert_eq!(line.call(71, false), [], "nothing is written while the tombstone is open");
+        assert!(line.call(71, false).is_empty(), "nothing is written while the tombstone is open");
         assert_eq!(line.answer(None), Match::Late);
         assert_eq!(line.pump(), [71]);
         assert_eq!(line.answer(None), Match::Call(71));
@@ -373,7 +373,7 @@ mod tests {
         line.now += 4 * SECOND;
         line.calls.expired(line.now);
         assert_eq!(line.calls.deadline(), Some(line.now + 2 * SECOND));
-        assert_eq!(line.call(71, false), []);
+        assert!(line.call(71, false).is_empty());
         line.now += 2 * SECOND;
         assert!(line.calls.expired(line.now).is_empty());
         assert_eq!(line.pump(), [71]);

@@ -34,6 +34,7 @@ use bytes::{Buf, BytesMut};
 use tokio_util::codec::Decoder;
 use tracing::{debug, warn};
 
+use crate::fault::Fault;
 use crate::frame::{self, EncodeError, Format};
 use crate::framing::{Deframer, Framer, Framing};
 use crate::id::{AuthState, DataId, ServiceId, Status};
@@ -203,7 +204,9 @@ impl Session {
                 }
                 continue;
             };
-            self.first_byte = None;
+            if !input.is_empty() {
+                self.first_byte = None;
+            }
             deframer.set_max_frame(limit);
             match deframer.decode(input) {
                 Ok(Some(piece)) => self.handle_piece(piece, now),
@@ -211,6 +214,7 @@ impl Session {
                 Err(error) => self.handle_framing_error(&error),
             }
         }
+        self.check_ready(now);
         let buffered = input.len() + self.deframer.as_ref().map_or(0, Deframer::pending);
         let limit = self.config.limits.untrusted_buffered;
         if self.is_gated() && buffered > limit {
@@ -297,7 +301,7 @@ impl Session {
             self.authentication_failed("the server did not answer the authentication within 2 s");
         }
         if due(self.hello.deadline()) {
-            self.close(CloseReason::PeerTooOld);
+            self.hello_failed();
         }
         if due(self.first_byte) {
             self.close(CloseReason::FirstByteTimeout);
@@ -318,7 +322,7 @@ impl Session {
             if self.out.capacity() > RETAINED {
                 self.out = BytesMut::new();
             }
-        } else {
+        } else if bytes > 0 {
             self.progress = Some(now);
         }
     }
@@ -334,8 +338,7 @@ impl Session {
             self.completed(call, Err(CallFailure::Lost(reason.clone())));
         }
         self.requests.clear_parked();
-        self.auth.fail();
-        self.auth.state = AuthState::Untrusted;
+        self.auth = Auth::default();
         self.closed = Some(reason);
     }
 
@@ -428,12 +431,26 @@ impl Session {
     }
 
     fn check_ready(&mut self, now: Instant) {
-        let known = !(self.config.role == Role::Client && matches!(self.hello, Exchange::Asked { .. }));
+        let speaks = self.config.role == Role::Client || self.deframer.is_some();
+        let known = speaks && !(self.needs_hello() && matches!(self.hello, Exchange::Asked { .. }));
         let trusted = !self.config.secret || !self.config.auto_auth || self.auth.is_trusted();
         if !self.ready && known && trusted && self.closed.is_none() {
             self.ready = true;
             self.events.push_back(Event::Ready);
             self.send_calls(now);
+        }
+    }
+
+    /// Whether the peer has to answer HELLO: STP may lead to an old one (protocol.md section 4, step 3).
+    fn needs_hello(&self) -> bool {
+        self.config.framing != Some(Framing::Stp)
+    }
+
+    /// HELLO has no answer, or none that can be read.
+    fn hello_failed(&mut self) {
+        self.hello = Exchange::Off;
+        if self.needs_hello() {
+            self.close(CloseReason::PeerTooOld);
         }
     }
 
@@ -509,7 +526,7 @@ impl Session {
             match self.send(&header, data, format, now) {
                 Ok(()) => self.calls.sent(&waiting, message_id),
                 Err(error) => {
-                    self.completed(waiting.new.call, Err(CallFailure::NotSendable(error.to_string())))
+                    self.completed(waiting.new.call, Err(CallFailure::NotSendable(error.to_string())));
                 }
             }
             if self.closed.is_some() {
@@ -553,12 +570,21 @@ impl Session {
         let Err(error) = self.send(&header, data, origin.format, now) else { return };
         let header = Header { status: Status::CALLBACK_ERROR, ..header };
         let text = self.fault_data(&format!("response {error}"));
-        if self.send(&header, &text, origin.format, now).is_err()
-            && self.send(&header, "null", origin.format, now).is_err()
-        {
-            // Not even the bare status fits: the peer does not read what it asked for.
-            let (limit, setting) = self.unsent_limit();
-            self.close(CloseReason::BufferTooLarge { found: self.out.len() + data.len(), limit, setting });
+        if self.send(&header, &text, origin.format, now).is_ok() {
+            return;
+        }
+        if let Err(error) = self.send(&header, "null", origin.format, now) {
+            // Not even the bare status fits: the peer does not take what it asked for.
+            self.close(match error {
+                NotSent::TooLarge { size: found, max_frame: limit } => {
+                    CloseReason::FrameTooLarge { found, limit, setting: "the peer's max_frame" }
+                }
+                NotSent::NoRoom { size, setting, .. } => {
+                    let (limit, _) = self.unsent_limit();
+                    CloseReason::BufferTooLarge { found: self.out.len() + size, limit, setting }
+                }
+                NotSent::Encode(error) => CloseReason::Transport(error.to_string()),
+            });
         }
     }
 
@@ -571,7 +597,8 @@ impl Session {
         if message.is_empty() || self.is_gated() {
             return "null".to_owned();
         }
-        serde_json::to_string(&FaultData { error: message }).unwrap_or_else(|_| "null".to_owned())
+        let fault = Fault::callback_error(message);
+        serde_json::to_string(&FaultData { error: fault.message() }).unwrap_or_else(|_| "null".to_owned())
     }
 
     /// Appends one frame to what is to be sent.

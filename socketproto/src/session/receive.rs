@@ -42,7 +42,8 @@ impl Session {
     pub(super) fn handle_framing_error(&mut self, error: &FramingError) {
         let reason = match error {
             FramingError::TooLarge { found, limit } => {
-                let setting = if self.is_gated() { "untrusted_max_frame" } else { "max_frame" };
+                let untrusted = *limit != self.config.limits.max_frame;
+                let setting = if untrusted { "untrusted_max_frame" } else { "max_frame" };
                 CloseReason::FrameTooLarge { found: *found, limit: *limit, setting }
             }
             other => CloseReason::Transport(other.to_string()),
@@ -328,7 +329,7 @@ impl Session {
                 self.agree(&hello);
                 self.check_ready(now);
             }
-            None => self.close(CloseReason::PeerTooOld),
+            None => self.hello_failed(),
         }
     }
 

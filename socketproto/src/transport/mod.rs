@@ -74,3 +74,13 @@ pub(crate) async fn connect(place: &Place) -> io::Result<Connected> {
         Place::Memory { name } => memory::connect(name).await,
     }
 }
+
+/// The descriptors this process may open; none where there is no such limit.
+pub(crate) fn descriptor_limit() -> Option<usize> {
+    #[cfg(unix)]
+    return rustix::process::getrlimit(rustix::process::Resource::Nofile)
+        .current
+        .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    #[cfg(not(unix))]
+    None
+}
