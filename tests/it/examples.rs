@@ -42,7 +42,7 @@ async fn quickstart_shows_a_dialogue_from_the_first_read_to_the_shutdown() {
          executed reset: ResetDone {{ uptime_s: 0 }}\n\
          without the secret: public uptime is 0 s\n\
          without the secret: read data request (10) of temperature (data 1) at {url}: \
-         authentication required (3)\n\
+         authentication required (3) (connect with `.secret(..)`)\n\
          server is shut down\n"
     );
     assert_eq!(rest, expected);
@@ -111,7 +111,8 @@ async fn a_missing_secret_is_one_sentence_and_no_secret_leaks() {
     let server = thermostat(&["--secret", SECRET]).await;
     let ended = client(&[&server.url, "--setpoint", "21"]).await;
     let expected = format!(
-        "write data request (20) of setpoint (data 2) at {}: authentication required (3)",
+        "write data request (20) of setpoint (data 2) at {}: authentication required (3) \
+         (connect with `.secret(..)`)",
         server.url
     );
     assert_refused(&ended, &expected);

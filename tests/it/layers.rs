@@ -16,7 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("frame", &["id", "message"]),
     ("framing", &[]),
     ("session", &["id", "limits", "fault", "error", "message", "frame", "framing"]),
-    ("link", &["id", "session"]),
+    ("link", &["id", "fault", "session"]),
     ("peer", &["id", "fault", "error", "message", "session", "link"]),
     ("service", &["id", "fault", "message", "peer"]),
     ("callback", &["fault", "message", "service"]),
@@ -128,7 +128,8 @@ fn code(text: &str) -> String {
     let mut code = String::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
-        if line.trim() == "#[cfg(test)]" {
+        let attribute = line.trim();
+        if attribute == "#[cfg(test)]" || attribute.starts_with("#[cfg(all(test,") {
             skip_item(&mut lines, line.len() - line.trim_start().len());
             continue;
         }
@@ -241,6 +242,7 @@ fn a_forbidden_arrow_is_found() {
         "fn f(client: &crate::client::Client) {}",
         "#[cfg(test)]\nmod tests {\n    use super::*;\n}\n\npub(crate) use crate::client::Client;",
         "#[cfg(test)]\nmod tests;\nuse crate::client::Client;",
+        "#[cfg(unix)]\nuse crate::client::Client;",
         "mod inner {\n    #[cfg(test)]\n    use x::y;\n    use crate::client::Client;\n}",
     ] {
         let wrong = mistakes("session", 1, text);
@@ -262,6 +264,7 @@ fn what_is_allowed_or_only_for_unit_tests_is_passed_over() {
         "/// See [`crate::client::Client`].",
         "#[cfg(test)]\nmod tests {\n    use crate::client::Client;\n    use tokio::time;\n}",
         "#[cfg(test)]\nuse crate::client::Client;",
+        "#[cfg(all(test, unix))]\nmod tests {\n    use crate::client::Client;\n}",
         "use tokio_util::codec::Decoder;\nuse std::time::{Duration, Instant};",
     ] {
         assert_eq!(mistakes("session", 1, text), [""; 0], "{text}");
