@@ -292,9 +292,10 @@ async fn a_float_that_is_no_number_is_an_error_of_decoding_at_its_caller() {
 #[tokio::test]
 async fn a_response_above_max_frame_is_status_2_with_both_sizes() {
     let Setup { server: _server, trouble, .. } = setup(limits(|limits| limits.max_frame = 1000)).await;
-    // {"data_id":10,"service_id":31,"status":0,"data":"..","message_id":1} and the checksum
+    // 70 bytes stand around the text, the checksum included.
     assert_fault(within(trouble.text(2000)).await, "response of 2070 bytes exceeds max_frame of 1000");
-    assert_eq!(within(trouble.text(900)).await.unwrap().len(), 900);
+    assert_fault(within(trouble.text(931)).await, "response of 1001 bytes exceeds max_frame of 1000");
+    assert_eq!(within(trouble.text(930)).await.unwrap().len(), 930);
 }
 
 #[tokio::test]
@@ -318,6 +319,13 @@ async fn a_request_above_what_the_server_takes_is_not_sent() {
         server.address()
     );
     assert_eq!(error.to_string(), expected);
+    let error = within(client.write(1, &"x".repeat(932))).await.unwrap_err();
+    assert!(
+        error.to_string().ends_with("not sent: request of 1001 bytes exceeds max_frame of 1000"),
+        "{error}"
+    );
+    let error = within(client.write(1, &"x".repeat(931))).await.unwrap_err();
+    assert_eq!(error.fault(), Some(&Fault::not_permitted("")), "it was sent, and is read-only: {error}");
     assert_eq!(within(trouble.alive()).await.unwrap(), 1);
 }
 
