@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 use socketproto::prelude::*;
-use socketproto::{Cause, Error, Limits};
+use socketproto::{Cause, Error, Limits, Message};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::support::{Raw, Teller, Told, answer, json, limits, teller, within};
+use crate::support::{Raw, Teller, Told, answer, encoded, framed, json, limits, read, teller, within};
 
 /// What panics in here says.
 const ON_PURPOSE: &str = "on purpose";
@@ -276,6 +276,28 @@ async fn a_reply_that_cannot_be_written_is_status_2_with_the_reason() {
     assert_fault(within(trouble.unwritable()).await, expected);
     assert_fault(within(trouble.panics_while_written()).await, "handler panicked");
     assert_eq!(within(trouble.alive()).await.unwrap(), 1, "nothing is left of the half that was written");
+}
+
+#[tokio::test]
+async fn failures_in_one_batch_leave_nothing_in_the_replies_of_their_neighbours() {
+    let Setup { server, .. } = &setup(Limits::default()).await;
+    let mut raw = Raw::connect(server.address()).await;
+    let requests = [1, 7, 1, 8, 9, 1].map(|data_id| framed(&encoded(&read(data_id))));
+    raw.send_bytes(&requests.concat()).await;
+    let mut found = Vec::new();
+    for _ in requests {
+        let answer = raw.receive().await.expect("every request is answered");
+        found.push((answer.data_id().value(), answer.status().value(), answer.json().to_string()));
+    }
+    let expected = [
+        (1, 0, "1"),
+        (7, 2, r#"{"error":"the reply cannot be written as JSON: it has no form"}"#),
+        (1, 0, "2"),
+        (8, 2, r#"{"error":"handler panicked"}"#),
+        (9, 0, "null"),
+        (1, 0, "3"),
+    ];
+    assert_eq!(found, expected.map(|(data_id, status, data)| (data_id, status, data.to_owned())));
 }
 
 #[tokio::test]
@@ -545,4 +567,37 @@ async fn a_connect_that_is_dropped_halfway_leaves_no_connection() {
     let _ = within(connecting).await;
     server.answer_hello().await;
     within(server.closed()).await;
+}
+
+#[tokio::test]
+async fn what_came_before_an_answer_is_seen_by_who_waited_for_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    for _ in 0..500 {
+        let (client, mut server) =
+            tokio::join!(async { Client::connect(&url).await.unwrap() }, Raw::accept(&listener));
+        let call = client.read::<u8>(7);
+        let seen = std::thread::spawn(move || {
+            spin_on(call).expect("an answer");
+            client.channel_name()
+        });
+        let request = server.receive_request().await.expect("the call is sent");
+        let name = Message::new(ServiceId::CHANNEL_NAME_RESPONSE, 0, json("cellar"));
+        let both = [name, answer(&request, json(&5))].map(|message| framed(&encoded(&message)));
+        server.send_bytes(&both.concat()).await;
+        let seen = tokio::task::spawn_blocking(|| seen.join().expect("no panic"));
+        assert_eq!(within(seen).await.unwrap().as_deref(), Some("cellar"));
+    }
+}
+
+/// Polls again and again, so that it sees the answer the moment it is there.
+fn spin_on<F: Future>(future: F) -> F::Output {
+    let mut future = std::pin::pin!(future);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    loop {
+        if let std::task::Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+        std::hint::spin_loop();
+    }
 }

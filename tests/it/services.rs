@@ -35,6 +35,7 @@ struct Plan {
 #[did(12, read = fn nothing() -> Option<u8>)]
 #[did(13, execute = fn maybe(value: Option<u8>) -> bool)]
 #[did(14, execute = async fn show(cx, text: String) -> String)]
+#[did(15, read = fn channel(cx) -> Option<String>)]
 struct Workshop {
     /// What the workshop is called.
     #[did(1, read)]
@@ -126,6 +127,10 @@ impl Workshop {
 
     fn maybe(&mut self, value: Option<u8>) -> bool {
         value.is_some()
+    }
+
+    fn channel(&mut self, cx: Call<Self>) -> Option<String> {
+        cx.peer().channel_name().map(|name| name.to_string())
     }
 
     /// Writes to the peer that asks, and reads what became of it.
@@ -427,6 +432,53 @@ async fn a_client_without_the_service_refuses_a_call_back(address: &str) {
     assert_eq!(fault(&error), &Fault::unknown(""));
 }
 
+async fn every_framing_and_format_serves_alike(address: &str) {
+    let server = Server::bind(address).service(Workshop::new("first")).start().await.unwrap();
+    for options in ["", "?format=struct", "?peer=old", "?peer=old&format=struct"] {
+        let display = Display { text: String::new() };
+        let client = Client::connect(format!("{}{options}", server.address())).service(display);
+        let workshop = WorkshopClient::new(&client.await.unwrap());
+        let calls: Vec<_> = (0..50).map(|number| tokio::spawn(workshop.halve(number))).collect();
+        for (number, call) in (0..).zip(calls) {
+            match call.await.unwrap() {
+                Ok(half) => assert_eq!(half * 2, number, "{options}"),
+                Err(error) => assert_eq!(fault(&error).message(), format!("{number} is odd"), "{options}"),
+            }
+        }
+        let text = ":<é:> \0".to_owned();
+        assert_eq!(workshop.show(text.clone()).await.unwrap(), format!("* {text} *"), "{options}");
+    }
+}
+
+async fn a_listener_of_one_framing_takes_no_other(address: &str) {
+    for (framing, taken) in [("length", ""), ("stp", "?peer=old")] {
+        let server = Server::bind(format!("{address}?framing={framing}")).service(Workshop::new("first"));
+        let server = server.start().await.unwrap();
+        let client = Client::connect(format!("{}{taken}", server.address())).await.unwrap();
+        assert_eq!(WorkshopClient::new(&client).title().await.unwrap(), "first");
+    }
+    let server = Server::bind(format!("{address}?framing=length")).start().await.unwrap();
+    // An old peer waits for nothing before it is ready; its `:<` is a length above the limit.
+    let client = Client::connect(server.address()).old_peer().await.unwrap();
+    client.closed().await;
+}
+
+async fn the_name_of_the_channel_is_the_clients_or_else_the_servers(address: &str) {
+    let server = Server::bind(address).channel_name("cellar").service(Workshop::new("first"));
+    let server = server.start().await.unwrap();
+    for (own, shared) in [(Some("attic"), "attic"), (None, "cellar")] {
+        let mut client = Client::connect(server.address());
+        if let Some(own) = own {
+            client = client.channel_name(own);
+        }
+        let client = client.await.unwrap();
+        assert_eq!(WorkshopClient::new(&client).channel().await.unwrap().as_deref(), Some(shared));
+        assert_eq!(client.channel_name().as_deref(), Some(shared));
+    }
+    let started = Server::bind(address).channel_name("two\nlines").start().await;
+    assert!(started.unwrap_err().to_string().starts_with("channel_name: \"two\\nlines\" is not text"));
+}
+
 async fn others_are_served_while_an_async_method_waits(address: &str) {
     let service = Workshop::new("first");
     let (gate, begun) = (Arc::clone(&service.gate), Arc::clone(&service.begun));
@@ -478,6 +530,9 @@ over_both!(
     a_handler_sees_what_it_was_asked_and_by_whom,
     a_handler_may_call_the_peer_that_asks,
     a_client_without_the_service_refuses_a_call_back,
+    every_framing_and_format_serves_alike,
+    a_listener_of_one_framing_takes_no_other,
+    the_name_of_the_channel_is_the_clients_or_else_the_servers,
     others_are_served_while_an_async_method_waits,
 );
 
