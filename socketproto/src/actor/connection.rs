@@ -105,11 +105,12 @@ impl Connection {
         if let Err(reason) = self.pump.read(&mut self.session, cx, now) {
             self.session.close(reason);
         }
+        // Before the outcomes: who is woken by one sees all that came before it.
+        self.show();
         self.hand_out(addr);
         if let Err(reason) = self.pump.write(&mut self.session, cx, now) {
             self.session.close(reason);
         }
-        self.show();
         if self.session.close_reason().is_some() {
             ready!(self.poll_end(cx, now));
             return Poll::Ready(());
