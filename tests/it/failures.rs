@@ -34,6 +34,7 @@ const FOR_EVER: Duration = Duration::from_secs(100_000);
 #[did(11, execute = async fn never(cx) -> u8)]
 #[did(12, execute = async fn gated(cx, number: u32) -> u32)]
 #[did(13, execute = fn nested(depth: usize) -> Json)]
+#[did(14, execute = async fn asks_back(cx) -> String)]
 struct Trouble {
     asked: u32,
     teller: Teller,
@@ -101,8 +102,18 @@ impl Trouble {
         std::future::pending().await
     }
 
-    /// Tells when it begins, and ends with its number when the gate lets it.
+    /// Tells when it begins, and ends when the gate lets it.
     async fn gated(cx: Call<Self>, number: u32) -> u32 {
+        Self::pass(&cx).await;
+        number
+    }
+
+    async fn asks_back(cx: Call<Self>) -> Result<String, Error> {
+        Self::pass(&cx).await;
+        cx.peer().read(99).await
+    }
+
+    async fn pass(cx: &Call<Self>) {
         let gate = cx
             .actor(|this| {
                 this.teller.tell("begun");
@@ -110,7 +121,6 @@ impl Trouble {
             })
             .await;
         gate.acquire().await.expect("nobody closes the gate").forget();
-        number
     }
 
     fn nested(&mut self, depth: usize) -> Json {
@@ -408,6 +418,30 @@ async fn a_call_without_an_answer_times_out_and_its_answer_reaches_no_other() {
 }
 
 #[tokio::test]
+async fn a_time_without_end_can_be_waited() {
+    let Setup { server: _server, trouble, .. } = setup(Limits::default()).await;
+    assert_eq!(within(trouble.alive().timeout(Duration::MAX)).await.unwrap(), 1);
+    let error = within(trouble.gated(1).timeout(Duration::ZERO)).await.unwrap_err();
+    assert!(matches!(error, Error::TimedOut { .. }), "{error}");
+    assert_eq!(within(trouble.alive()).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn limits_may_be_times_without_end() {
+    let limits = limits(|limits| {
+        limits.first_byte_timeout = Duration::MAX;
+        limits.trust_timeout = Duration::MAX;
+        limits.public_idle_timeout = Duration::MAX;
+        limits.write_timeout = Duration::MAX;
+        limits.handler_timeout = Duration::MAX;
+    });
+    let Setup { server, trouble, .. } = setup(limits.clone()).await;
+    assert_eq!(within(trouble.alive()).await.unwrap(), 1);
+    let client = within(Client::connect(server.address()).limits(limits)).await.unwrap();
+    assert_eq!(within(TroubleClient::new(&client).alive()).await.unwrap(), 2);
+}
+
+#[tokio::test]
 async fn a_call_that_is_dropped_leaves_the_connection_to_the_others() {
     let Setup { server: _server, trouble, mut told, gate, .. } = setup(Limits::default()).await;
     let call = tokio::spawn(trouble.gated(1));
@@ -471,9 +505,14 @@ async fn what_runs_for_a_peer_that_has_gone_is_cancelled() {
 
 #[tokio::test]
 async fn a_shutdown_lets_what_runs_end_and_answers_it() {
-    let Setup { server, client, trouble, mut told, gate } = setup(Limits::default()).await;
+    let Setup { server, mut told, gate, .. } = setup(Limits::default()).await;
+    let client = Client::connect(server.address());
+    let client = client.register_callback(None, None, |_| Ok(json("asked"))).into_future();
+    let client = within(client).await.unwrap();
+    let trouble = TroubleClient::new(&client);
     let call = tokio::spawn(trouble.gated(1).timeout(FOR_EVER));
-    assert_eq!(within(told.next()).await, "begun");
+    let asks_back = tokio::spawn(trouble.asks_back().timeout(FOR_EVER));
+    assert_eq!((within(told.next()).await, within(told.next()).await), ("begun", "begun"));
     let shutdown = tokio::spawn({
         let server = server.clone();
         async move { server.shutdown().await }
@@ -481,8 +520,9 @@ async fn a_shutdown_lets_what_runs_end_and_answers_it() {
     // Once nobody is accepted any more the shutdown has begun.
     within(async { while Client::connect(server.address()).await.is_ok() {} }).await;
     assert!(!call.is_finished() && client.is_connected());
-    gate.add_permits(1);
+    gate.add_permits(2);
     assert_eq!(within(call).await.unwrap().unwrap(), 1);
+    assert_eq!(within(asks_back).await.unwrap().unwrap(), "asked");
     within(shutdown).await.unwrap().unwrap();
     within(client.closed()).await;
 }
