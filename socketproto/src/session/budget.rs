@@ -1,4 +1,4 @@
-//! Small parts the session is made of: a budget that refills, and the earliest of many deadlines.
+//! Small parts the session is made of: a budget that refills, deadlines, and the earliest of many.
 
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,11 @@ impl Budget {
             None => false,
         }
     }
+}
+
+/// The time after a wait; one that no clock can hold is in 30 years.
+pub(super) fn after(wait: Duration, now: Instant) -> Instant {
+    now.checked_add(wait).unwrap_or_else(|| now + Duration::from_secs(30 * 365 * 24 * 60 * 60))
 }
 
 /// A lower bound of many deadlines, kept without a timer or a queue entry for each.
@@ -71,6 +76,13 @@ mod tests {
         assert!(budget.take(start + Duration::from_secs(2)));
         let much_later = start + Duration::from_secs(1000);
         assert!(budget.take(much_later) && budget.take(much_later) && !budget.take(much_later));
+    }
+
+    #[test]
+    fn a_wait_without_end_has_a_deadline() {
+        let now = Instant::now();
+        assert_eq!(after(Duration::from_secs(5), now), now + Duration::from_secs(5));
+        assert!(after(Duration::MAX, now) > now + Duration::from_secs(1 << 29));
     }
 
     #[test]

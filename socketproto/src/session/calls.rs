@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 use crate::id::{DataId, ServiceId};
 use crate::message::MAX_MESSAGE_ID;
-use crate::session::budget::Earliest;
+use crate::session::budget::{Earliest, after};
 use crate::session::event::CallKey;
 
 /// The longest time a timed-out call without an id keeps its place.
@@ -90,7 +90,7 @@ pub(super) enum Match {
 impl Calls {
     /// Lets a call wait for its turn.
     pub(super) fn enqueue(&mut self, new: NewCall, response: ServiceId, now: Instant) {
-        let deadline = now + new.timeout;
+        let deadline = after(new.timeout, now);
         self.earliest.add(deadline);
         let queue = if new.nested { &mut self.nested } else { &mut self.waiting };
         queue.push_back(Waiting { new, response, deadline });

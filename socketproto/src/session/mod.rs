@@ -41,7 +41,7 @@ use crate::id::{AuthState, DataId, ServiceId, Status};
 use crate::limits::Limits;
 use crate::message::{Header, Json};
 use crate::session::auth::Auth;
-use crate::session::budget::Budget;
+use crate::session::budget::{Budget, after};
 use crate::session::calls::Calls;
 use crate::session::dispatch::Dispatch;
 use crate::session::hello::{Agreement, Hello};
@@ -157,7 +157,7 @@ impl Session {
             ready: false,
             draining: false,
             closed: None,
-            first_byte: (config.role == Role::Server).then(|| now + limits.first_byte_timeout),
+            first_byte: (config.role == Role::Server).then(|| after(limits.first_byte_timeout, now)),
             trust: None,
             login_begun: false,
             progress: None,
@@ -421,7 +421,7 @@ impl Session {
     }
 
     fn write_deadline(&self) -> Option<Instant> {
-        self.progress.map(|progress| progress + self.config.limits.write_timeout)
+        self.progress.map(|progress| after(self.config.limits.write_timeout, progress))
     }
 
     // Parts of the work
@@ -475,7 +475,8 @@ impl Session {
         if self.is_gated() && self.config.role == Role::Server && !self.login_begun {
             let limits = &self.config.limits;
             let lenient = self.config.dispatch.has_public_data() || !self.config.auto_auth;
-            self.trust = Some(now + if lenient { limits.public_idle_timeout } else { limits.trust_timeout });
+            let time = if lenient { limits.public_idle_timeout } else { limits.trust_timeout };
+            self.trust = Some(after(time, now));
         }
     }
 

@@ -10,6 +10,7 @@ use crate::framing::{self, Deframer, Detected, Framer, FramingError, Piece};
 use crate::id::{DataId, ServiceId, Status};
 use crate::message::{Header, Json, Message};
 use crate::session::auth::SeedOutcome;
+use crate::session::budget::after;
 use crate::session::calls::Match;
 use crate::session::event::{CloseReason, Event, Incoming};
 use crate::session::hello::Hello;
@@ -205,7 +206,7 @@ impl Session {
             DataId::AUTH_SEED => {
                 if !self.auth.is_trusted() && !self.login_begun {
                     self.login_begun = true;
-                    self.trust = Some(now + self.config.limits.trust_timeout);
+                    self.trust = Some(after(self.config.limits.trust_timeout, now));
                 }
                 let question = self.auth.seed_requested(origin);
                 self.events.push_back(Event::Ask(question));

@@ -12,7 +12,7 @@ use crate::frame::Format;
 use crate::id::{DataId, ServiceId, Status};
 use crate::limits::Limits;
 use crate::message::Json;
-use crate::session::budget::Earliest;
+use crate::session::budget::{Earliest, after};
 use crate::session::event::{Incoming, RequestId};
 
 /// Where an answer goes.
@@ -63,7 +63,7 @@ impl Requests {
 
     /// Counts the request as running until its outcome comes.
     pub(super) fn start(&mut self, incoming: &Incoming, origin: Option<Origin>, now: Instant) {
-        let deadline = now + incoming.route.timeout;
+        let deadline = after(incoming.route.timeout, now);
         self.earliest.add(deadline);
         self.running.insert(incoming.request, Running { origin, handler: incoming.route.handler, deadline });
     }
