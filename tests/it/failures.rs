@@ -280,6 +280,25 @@ async fn a_future_that_panics_when_it_is_cancelled_is_contained() {
 }
 
 #[tokio::test]
+async fn a_service_that_panics_when_it_is_dropped_hurts_no_other() {
+    #[derive(Service)]
+    struct Bomb {
+        #[did(1, read)]
+        value: u8,
+        _bomb: PanicsOnDrop,
+    }
+
+    let Setup { server: _server, trouble, .. } = setup(Limits::default()).await;
+    let server = Server::bind("tcp://127.0.0.1:0").service(Bomb { value: 5, _bomb: PanicsOnDrop });
+    let server = server.start().await.unwrap();
+    let client = within(Client::connect(server.address())).await.unwrap();
+    assert_eq!(within(client.read::<u8>(1)).await.unwrap(), 5);
+    within(server.shutdown()).await.unwrap();
+    within(client.closed()).await;
+    assert_eq!(within(trouble.alive()).await.unwrap(), 1);
+}
+
+#[tokio::test]
 async fn a_reply_that_cannot_be_written_is_status_2_with_the_reason() {
     let Setup { server: _server, trouble, .. } = setup(Limits::default()).await;
     let expected = "the reply cannot be written as JSON: it has no form";

@@ -320,20 +320,26 @@ async fn two_handlers_for_one_datum_are_an_error_that_names_both(address: &str) 
 
 async fn callbacks_are_found_from_the_exact_to_the_general(address: &str) {
     let says = |text: &'static str| move |_: &socketproto::Message| Ok(json(text));
-    let read = Some(ServiceId::READ_REQUEST);
     let server = Server::bind(address)
         .register_callback(None, None, says("any, any"))
         .register_callback(None, Some(7.into()), says("any, 7"))
-        .register_callback(read, None, says("10, any"))
-        .register_callback(read, Some(7.into()), says("10, 7"))
+        .register_callback(Some(10.into()), None, says("10, any"))
+        .register_callback(Some(10.into()), Some(7.into()), says("10, 7"))
+        .register_callback(Some(30.into()), None, says("30, any"))
         .start()
         .await
         .unwrap();
     let client = Client::connect(server.address()).await.unwrap();
-    assert_eq!(client.read::<String>(7).await.unwrap(), "10, 7");
-    assert_eq!(client.read::<String>(8).await.unwrap(), "10, any");
-    assert_eq!(client.execute::<_, String>(7, &()).await.unwrap(), "any, 7");
-    assert_eq!(client.execute::<_, String>(8, &()).await.unwrap(), "any, any");
+    for (service_id, data_id, expected) in [
+        (10, 7, "10, 7"),
+        (10, 8, "10, any"),
+        (30, 7, "30, any"), // the service goes before the datum
+        (20, 7, "any, 7"),
+        (20, 8, "any, any"),
+    ] {
+        let found: String = client.call(service_id, data_id, &()).await.unwrap();
+        assert_eq!(found, expected, "({service_id}, {data_id})");
+    }
 }
 
 async fn a_callback_sees_the_message_and_may_refuse_it(address: &str) {
@@ -463,6 +469,40 @@ async fn a_listener_of_one_framing_takes_no_other(address: &str) {
     client.closed().await;
 }
 
+async fn many_clients_are_served_at_once(address: &str) {
+    let server = Server::bind(address).service(Workshop::new("first")).start().await.unwrap();
+    let clients: Vec<_> = (0..150)
+        .map(|number| {
+            let address = server.address().to_owned();
+            tokio::spawn(async move {
+                let client = Client::connect(address).await?;
+                let half = WorkshopClient::new(&client).halve(2 * number).await?;
+                assert_eq!(half, number);
+                Ok::<_, Error>(client)
+            })
+        })
+        .collect();
+    let mut open = Vec::new();
+    for client in clients {
+        open.push(client.await.unwrap().unwrap());
+    }
+    for client in &open {
+        assert_eq!(client.read::<String>(1).await.unwrap(), "first", "each is still connected");
+    }
+}
+
+async fn more_calls_than_the_server_takes_at_once_wait_and_are_answered(address: &str) {
+    let server = Server::bind(address).service(Workshop::new("first")).start().await.unwrap();
+    for options in ["", "?peer=old"] {
+        let client = Client::connect(format!("{}{options}", server.address())).await.unwrap();
+        let workshop = WorkshopClient::new(&client);
+        let calls: Vec<_> = (0..3000).map(|number| tokio::spawn(workshop.halve(2 * number))).collect();
+        for (number, call) in (0..).zip(calls) {
+            assert_eq!(call.await.unwrap().unwrap(), number, "{options}");
+        }
+    }
+}
+
 async fn the_name_of_the_channel_is_the_clients_or_else_the_servers(address: &str) {
     let server = Server::bind(address).channel_name("cellar").service(Workshop::new("first"));
     let server = server.start().await.unwrap();
@@ -532,6 +572,8 @@ over_both!(
     a_client_without_the_service_refuses_a_call_back,
     every_framing_and_format_serves_alike,
     a_listener_of_one_framing_takes_no_other,
+    many_clients_are_served_at_once,
+    more_calls_than_the_server_takes_at_once_wait_and_are_answered,
     the_name_of_the_channel_is_the_clients_or_else_the_servers,
     others_are_served_while_an_async_method_waits,
 );
