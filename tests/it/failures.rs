@@ -475,6 +475,27 @@ async fn a_call_that_is_dropped_leaves_the_connection_to_the_others() {
     assert_eq!(within(trouble.alive()).await.unwrap(), 1, "a call that was never polled was never sent");
 }
 
+#[tokio::test]
+async fn a_call_that_is_over_before_its_turn_is_not_sent() {
+    let limits = limits(|limits| limits.max_in_flight = 1);
+    let Setup { server: _server, trouble, mut told, gate, .. } = setup(limits).await;
+    let first = tokio::spawn(trouble.gated(1));
+    assert_eq!(within(told.next()).await, "begun");
+    let late = within(trouble.gated(2).timeout(Duration::ZERO)).await;
+    assert!(matches!(late, Err(Error::TimedOut { .. })), "{late:?}");
+    let mut dropped = Box::pin(trouble.gated(3));
+    tokio::select! {
+        biased;
+        _ = &mut dropped => panic!("the first poll only leaves the call"),
+        () = std::future::ready(()) => drop(dropped),
+    }
+    let last = tokio::spawn(trouble.gated(4));
+    gate.add_permits(4);
+    assert_eq!(within(first).await.unwrap().unwrap(), 1);
+    assert_eq!(within(last).await.unwrap().unwrap(), 4);
+    assert_eq!(gate.available_permits(), 2, "two calls were run");
+}
+
 // Ends
 
 #[tokio::test]
@@ -494,6 +515,50 @@ async fn a_call_fails_at_once_when_the_server_goes() {
     assert!(!client.is_connected());
     let error = within(client.read::<u8>(7)).await.unwrap_err();
     assert!(matches!(error, Error::ConnectionLost { .. }), "a call afterwards: {error}");
+}
+
+#[tokio::test]
+async fn an_answer_above_what_the_client_takes_ends_the_connection_and_names_the_limit() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let builder = Client::connect(format!("tcp://{}", listener.local_addr().unwrap()));
+    let builder = builder.limits(limits(|limits| limits.max_frame = 1000));
+    let (client, mut server) = tokio::join!(async { builder.await.unwrap() }, Raw::accept(&listener));
+    let call = tokio::spawn(client.read::<String>(7).timeout(FOR_EVER));
+    let request = server.receive_request().await.expect("the call is sent");
+    server.send(&answer(&request, json(&"x".repeat(2000)))).await;
+    let error = within(call).await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::ConnectionLost { .. }), "{error}");
+    assert!(error.to_string().ends_with(" bytes exceeds max_frame of 1000"), "{error}");
+    within(server.closed()).await;
+}
+
+#[tokio::test]
+async fn a_line_that_echoes_is_told_from_a_server() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    let (connected, ()) = tokio::join!(async { within(Client::connect(&url)).await }, async {
+        let (mut server, hello) = Raw::accept_in_silence(&listener).await;
+        server.send(&answer(&hello, hello.json().clone())).await;
+        server.closed().await;
+    });
+    let error = connected.unwrap_err();
+    let expected = format!(
+        "connection to {url} ended before it was ready: the line echoes: the peer's HELLO is our own"
+    );
+    assert_eq!(error.to_string(), expected);
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_an_error_that_names_it() {
+    for address in ["tcp://127.0.0.1:0", "mem://"] {
+        let server = Server::bind(address).start().await.unwrap();
+        let error = within(Server::bind(server.address()).start()).await.unwrap_err();
+        assert!(matches!(error, Error::Bind { .. }), "{error}");
+        assert!(
+            error.to_string().starts_with(&format!("cannot listen on {}: ", server.address())),
+            "{error}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -621,7 +686,7 @@ async fn a_connect_that_is_dropped_halfway_leaves_no_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("tcp://{}", listener.local_addr().unwrap());
     let connecting = tokio::spawn(async move { Client::connect(url).await.map(|_| ()) });
-    let mut server = Raw::accept_in_silence(&listener).await;
+    let (mut server, _) = Raw::accept_in_silence(&listener).await;
     connecting.abort();
     let _ = within(connecting).await;
     server.answer_hello().await;

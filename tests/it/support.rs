@@ -210,18 +210,18 @@ impl Raw {
 
     /// Waits for a client of this process and answers its HELLO.
     pub(crate) async fn accept(listener: &TcpListener) -> Self {
-        let mut raw = Self::accept_in_silence(listener).await;
+        let (mut raw, _) = Self::accept_in_silence(listener).await;
         raw.answer_hello().await;
         raw
     }
 
-    /// Waits for a client of this process, up to its HELLO.
-    pub(crate) async fn accept_in_silence(listener: &TcpListener) -> Self {
+    /// Waits for a client of this process, up to its HELLO, which is given.
+    pub(crate) async fn accept_in_silence(listener: &TcpListener) -> (Self, Message) {
         let (stream, _) = within(listener.accept()).await.expect("a client connects");
         let mut raw = Self::new(stream);
         let hello = raw.receive().await.expect("a client begins with HELLO");
         assert_eq!(hello.service_id(), ServiceId::HELLO_REQUEST);
-        raw
+        (raw, hello)
     }
 
     pub(crate) async fn answer_hello(&mut self) {
