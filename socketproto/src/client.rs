@@ -7,15 +7,17 @@ use std::pin::Pin;
 
 use crate::actor::connector::{Connect, connect};
 use crate::actor::runtime::Runtime;
+use crate::backoff::Backoff;
 use crate::endpoint::Settings;
 use crate::error::Result;
+use crate::event::ConnectionEvent;
 use crate::fault::Fault;
 use crate::id::{DataId, ServiceId};
 use crate::limits::Limits;
 use crate::message::{Json, Message};
 use crate::peer::Peer;
 use crate::secret::Secret;
-use crate::service::Service;
+use crate::service::{Call, Service};
 use crate::session::Role;
 
 /// A connection to a server. Clones mean the same connection; it is closed when the last of them, and of its
@@ -47,7 +49,12 @@ impl Client {
     /// Options: `?peer=old` speaks to a peer of the Python library; `?format=struct` sends struct frames until the
     /// peer shows its own format.
     pub fn connect(address: impl Into<String>) -> ClientBuilder {
-        ClientBuilder { settings: Settings::new(address), old_peer: false }
+        ClientBuilder {
+            settings: Settings::new(address),
+            old_peer: false,
+            backoff: Backoff::default(),
+            lazy: false,
+        }
     }
 
     /// Closes the connection: calls that wait fail at once.
@@ -81,6 +88,8 @@ impl AsRef<Peer> for Client {
 pub struct ClientBuilder {
     settings: Settings,
     old_peer: bool,
+    backoff: Backoff,
+    lazy: bool,
 }
 
 impl ClientBuilder {
@@ -114,6 +123,54 @@ impl ClientBuilder {
         self
     }
 
+    /// Serves each line of the connection with a service of its own, as
+    /// [`ServerBuilder::service_per_peer`](crate::ServerBuilder::service_per_peer).
+    pub fn service_per_peer<S: Service>(mut self, make: impl Fn(Peer) -> S + Send + Sync + 'static) -> Self {
+        self.settings.service_per_peer(make);
+        self
+    }
+
+    /// Judges every request of the server before its handler, as
+    /// [`ServerBuilder::authorize`](crate::ServerBuilder::authorize).
+    pub fn authorize<F>(mut self, judge: F) -> Self
+    where
+        F: AsyncFn(Call<()>) -> Result<(), Fault> + Send + Sync + 'static,
+    {
+        self.settings.authorize(judge);
+        self
+    }
+
+    /// Follows the connection: see [`ConnectionEvent`]. The closure runs on the thread of the connection and must not
+    /// block; a panic in it is contained.
+    pub fn on_event(mut self, follow: impl Fn(&Peer, &ConnectionEvent) + Send + Sync + 'static) -> Self {
+        self.settings.on_event(follow);
+        self
+    }
+
+    /// The waits between attempts to connect again when the line is lost: 100 ms to 30 s.
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// Returns at once and connects later; calls wait for the line, up to their own timeout.
+    ///
+    /// ```
+    /// use socketproto::{Client, Error};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> socketproto::Result<()> {
+    /// let client = Client::connect("mem://nobody-yet").lazy().await?;
+    /// let error = client.read::<f64>(1).timeout(Duration::from_millis(1)).await.unwrap_err();
+    /// assert!(matches!(error, Error::TimedOut { .. }));
+    /// # Ok(()) }
+    /// ```
+    pub fn lazy(mut self) -> Self {
+        self.lazy = true;
+        self
+    }
+
     /// Runs a closure for messages of a service and datum, as
     /// [`ServerBuilder::register_callback`](crate::ServerBuilder::register_callback).
     pub fn register_callback<F>(
@@ -142,13 +199,13 @@ impl ClientBuilder {
     }
 
     async fn open(self) -> Result<Client> {
-        let Self { settings, old_peer } = self;
+        let Self { settings, old_peer, backoff, lazy } = self;
         let mut address = settings.address()?;
         address.old_peer |= old_peer;
-        let (config, secret, handlers) = settings.build(Role::Client, &address)?;
+        let endpoint = settings.build(Role::Client, &address)?;
         let place = address.place;
         let runtime = Runtime::current()?;
-        runtime.run(move || connect(Connect { place, config, secret, handlers })).await?.map(Client)
+        runtime.run(move || connect(Connect { place, endpoint, backoff, lazy })).await?.map(Client)
     }
 }
 

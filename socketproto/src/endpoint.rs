@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use crate::actor::{Services, new_session, starter};
+use crate::actor::gatekeeper::Authorize;
+use crate::actor::{OnEvent, Services, StartEndpoint, new_session, starter, starter_per_peer};
 use crate::callback::Callback;
 use crate::error::{Error, Result};
+use crate::event::ConnectionEvent;
 use crate::fault::Fault;
 use crate::framing::Framing;
 use crate::id::{DataId, ServiceId};
 use crate::limits::Limits;
 use crate::message::{Json, Message};
+use crate::peer::Peer;
 use crate::secret::Secret;
-use crate::service::Service;
+use crate::service::{Call, Service};
 use crate::session::{Config, Role, is_channel_name};
 use crate::transport::Address;
 
@@ -22,6 +25,8 @@ pub(crate) struct Settings {
     channel_name: Option<String>,
     limits: Limits,
     services: Services,
+    authorize: Option<Authorize>,
+    on_event: Option<OnEvent>,
     /// The first mistake made while building; reported by the start.
     mistake: Option<Error>,
 }
@@ -34,6 +39,8 @@ impl Settings {
             channel_name: None,
             limits: Limits::default(),
             services: Services::new(),
+            authorize: None,
+            on_event: None,
             mistake: None,
         }
     }
@@ -55,6 +62,26 @@ impl Settings {
         self.note(added);
     }
 
+    pub(crate) fn service_per_peer<S: Service>(&mut self, make: impl Fn(Peer) -> S + Send + Sync + 'static) {
+        let added = self.services.add_table(S::SERVICE, 0, starter_per_peer(make));
+        self.note(added);
+    }
+
+    pub(crate) fn authorize<F>(&mut self, judge: F)
+    where
+        F: AsyncFn(Call<()>) -> Result<(), Fault> + Send + Sync + 'static,
+    {
+        let judge = Arc::new(judge);
+        self.authorize = Some(Arc::new(move |call| {
+            let judge = Arc::clone(&judge);
+            Box::pin(async move { judge(call).await })
+        }));
+    }
+
+    pub(crate) fn on_event(&mut self, follow: impl Fn(&Peer, &ConnectionEvent) + Send + Sync + 'static) {
+        self.on_event = Some(Arc::new(follow));
+    }
+
     pub(crate) fn callback<F>(&mut self, service_id: Option<ServiceId>, data_id: Option<DataId>, callback: F)
     where
         F: FnMut(&Message) -> Result<Json, Fault> + Send + 'static,
@@ -70,12 +97,8 @@ impl Settings {
         self.services.add_to_whitelist(service_id, data_id);
     }
 
-    /// What a session needs, the secret, and what starts the handlers.
-    pub(crate) fn build(
-        self,
-        role: Role,
-        address: &Address,
-    ) -> Result<(Config, Option<Secret>, Vec<crate::actor::StartHandler>)> {
+    /// What the endpoint is made of.
+    pub(crate) fn build(self, role: Role, address: &Address) -> Result<StartEndpoint> {
         if let Some(mistake) = self.mistake {
             return Err(mistake);
         }
@@ -93,16 +116,18 @@ impl Settings {
         let config = Config {
             role,
             session: new_session()?,
-            channel_name: self.channel_name.map(Into::into),
+            channel_name: self.channel_name.as_deref().map(Into::into),
             secret: self.secret.is_some(),
             auto_auth: true,
+            reconnect: role == Role::Client,
             hello: !address.old_peer,
             framing,
             format: address.format,
             limits: Arc::new(self.limits),
             dispatch: Arc::new(dispatch),
         };
-        Ok((config, self.secret, handlers))
+        let Self { secret, authorize, on_event, .. } = self;
+        Ok(StartEndpoint { config, handlers, secret, authorize, on_event })
     }
 
     fn note(&mut self, added: Result<()>) {

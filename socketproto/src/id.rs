@@ -109,6 +109,8 @@ impl DataId {
     pub const AUTH_SECURE: Self = Self(2);
     /// 0, of the channel name service.
     pub const CHANNEL_NAME: Self = Self(0);
+    /// 0, of the cancellation.
+    pub const CANCEL: Self = Self(0);
     /// 0, of HELLO.
     pub const HELLO: Self = Self(0);
 

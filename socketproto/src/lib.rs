@@ -57,10 +57,12 @@
 #![deny(missing_docs)]
 
 mod actor;
+mod backoff;
 mod callback;
 mod client;
 mod endpoint;
 mod error;
+mod event;
 mod fault;
 pub mod frame;
 pub mod framing;
@@ -80,8 +82,10 @@ mod transport;
 #[path = "private.rs"]
 pub mod __private;
 
+pub use backoff::Backoff;
 pub use client::{Client, ClientBuilder};
 pub use error::{Cause, Error, Operation, Result};
+pub use event::ConnectionEvent;
 pub use fault::Fault;
 pub use id::{AuthState, DataId, ServiceId, Status};
 pub use limits::Limits;

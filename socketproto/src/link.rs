@@ -136,6 +136,8 @@ impl Replies {
 pub(crate) struct View {
     pub(crate) auth_state: AuthState,
     pub(crate) channel_name: Option<Arc<str>>,
+    pub(crate) connected: bool,
+    pub(crate) ready: bool,
 }
 
 /// Where the outcome of one call arrives.
@@ -247,10 +249,6 @@ impl Link {
         self.lock().view.clone()
     }
 
-    pub(crate) fn is_open(&self) -> bool {
-        !self.closed.is_cancelled()
-    }
-
     /// Waits for the end of the connection.
     pub(crate) async fn closed(&self) {
         self.closed.cancelled().await;
@@ -295,7 +293,7 @@ impl Link {
             inner.end = Some(reason.clone());
         }
         inner.outgoing = Outgoing::default();
-        inner.view.auth_state = AuthState::Untrusted;
+        inner.view = View { channel_name: inner.view.channel_name.take(), ..View::default() };
         let mut wakers = Vec::new();
         for (_, slot) in &mut inner.slots {
             if let SlotState::Waiting(waker) = &mut slot.state {
@@ -395,7 +393,7 @@ mod tests {
         link.end(&CloseReason::Peer);
         assert_eq!(poll(&link, call), Poll::Ready(Err(CallFailure::Lost(CloseReason::Peer))));
         assert_eq!(link.call(Waker::noop(), new_call), Err(CloseReason::Peer));
-        assert!(!link.is_open());
+        assert!(link.closed.is_cancelled());
     }
 
     fn taken(link: &Link) -> Vec<(RequestId, Status, String)> {

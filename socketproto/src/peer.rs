@@ -39,6 +39,11 @@ impl Peer {
         Self { link, _guard: None, nested: true }
     }
 
+    /// The peer of a connection that is held by its endpoint.
+    pub(crate) fn of_endpoint(link: Arc<Link>) -> Self {
+        Self { link, _guard: None, nested: false }
+    }
+
     pub(crate) fn of_client(link: Arc<Link>) -> Self {
         let guard = Arc::new(CloseOnDrop(Arc::clone(&link)));
         Self { link, _guard: Some(guard), nested: false }
@@ -118,9 +123,15 @@ impl Peer {
         self.auth_state() == AuthState::Trusted
     }
 
-    /// Whether the connection is open.
+    /// Whether the line is there.
     pub fn is_connected(&self) -> bool {
-        self.link.is_open()
+        self.link.view().connected
+    }
+
+    /// Whether calls are sent at once: the line is there, features are known, and the peer is trusted where a secret is
+    /// set. Calls made before wait for it, up to their own timeout.
+    pub fn is_ready(&self) -> bool {
+        self.link.view().ready
     }
 }
 

@@ -12,12 +12,14 @@ use crate::actor::listener::{Listener, Shutdown};
 use crate::actor::runtime::Runtime;
 use crate::endpoint::Settings;
 use crate::error::{Error, Result};
+use crate::event::ConnectionEvent;
 use crate::fault::Fault;
 use crate::id::{DataId, ServiceId};
 use crate::limits::Limits;
 use crate::message::{Json, Message};
+use crate::peer::Peer;
 use crate::secret::Secret;
-use crate::service::Service;
+use crate::service::{Call, Service};
 use crate::session::Role;
 use crate::transport;
 
@@ -161,6 +163,60 @@ impl ServerBuilder {
         self
     }
 
+    /// Serves each connection with a service of its own, made by the closure when the line is there.
+    ///
+    /// ```
+    /// use socketproto::prelude::*;
+    ///
+    /// #[derive(Service)]
+    /// struct Greeting {
+    ///     #[did(1, read)]
+    ///     text: String,
+    /// }
+    ///
+    /// # async fn demo() -> socketproto::Result<()> {
+    /// let server = Server::bind("mem://")
+    ///     .service_per_peer(|peer| Greeting { text: format!("hello, {}", peer.address()) })
+    ///     .start()
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn service_per_peer<S: Service>(mut self, make: impl Fn(Peer) -> S + Send + Sync + 'static) -> Self {
+        self.settings.service_per_peer(make);
+        self
+    }
+
+    /// Judges every request before its handler; a fault is the answer. Requests of one peer are judged one after the
+    /// other, so that their order stays.
+    ///
+    /// ```
+    /// use socketproto::prelude::*;
+    ///
+    /// # async fn demo() -> socketproto::Result<()> {
+    /// let server = Server::bind("mem://")
+    ///     .authorize(async |call| match call.service_id() {
+    ///         ServiceId::WRITE_REQUEST => Err(Fault::not_permitted("read only")),
+    ///         _ => Ok(()),
+    ///     })
+    ///     .start()
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn authorize<F>(mut self, judge: F) -> Self
+    where
+        F: AsyncFn(Call<()>) -> Result<(), Fault> + Send + Sync + 'static,
+    {
+        self.settings.authorize(judge);
+        self
+    }
+
+    /// Follows connections: see [`ConnectionEvent`]. The closure runs on the thread of the connections and must not
+    /// block; a panic in it is contained.
+    pub fn on_event(mut self, follow: impl Fn(&Peer, &ConnectionEvent) + Send + Sync + 'static) -> Self {
+        self.settings.on_event(follow);
+        self
+    }
+
     /// Runs a closure for messages of a service and datum; `None` stands for all of them. Where several match, both
     /// ids go before the service alone, the service before the datum, the datum before all (protocol.md section 6).
     ///
@@ -224,7 +280,7 @@ impl ServerBuilder {
     pub async fn start(self) -> Result<Server> {
         let Self { settings, allow_plaintext } = self;
         let address = settings.address()?;
-        let (config, secret, handlers) = settings.build(Role::Server, &address)?;
+        let endpoint = settings.build(Role::Server, &address)?;
         let runtime = Runtime::current()?;
         let own = runtime.clone();
         let place = address.place;
@@ -236,7 +292,7 @@ impl ServerBuilder {
                 if listener.is_exposed() && !allow_plaintext {
                     return Err(exposed(&address));
                 }
-                let endpoint = Arc::new(Endpoint::start(config, handlers, secret));
+                let endpoint = Arc::new(Endpoint::start(endpoint));
                 let closed = CancellationToken::new();
                 let listener = Listener::start(listener, endpoint, closed.clone());
                 tracing::info!(%address, "server listens");

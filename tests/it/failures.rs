@@ -386,13 +386,13 @@ async fn what_nests_too_deep_is_not_sent() {
     let error = within(client.call::<_, Json>(30, 13, &nested(127))).await.unwrap_err();
     assert!(matches!(error, Error::NotSendable { .. }), "{error}");
     assert!(
-        error.to_string().ends_with("not sent: request cannot be written: the data nest deeper than 126"),
+        error.to_string().ends_with("not sent: request cannot be sent: the data nest deeper than 126"),
         "{error}"
     );
     assert_eq!(within(trouble.nested(126)).await.unwrap(), nested(126));
     assert_fault(
         within(trouble.nested(127)).await,
-        "response cannot be written: the data nest deeper than 126",
+        "response cannot be sent: the data nest deeper than 126",
     );
     assert_eq!(within(trouble.alive()).await.unwrap(), 1);
 }

@@ -5,19 +5,24 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::{Context as TaskContext, Poll, ready};
 use std::time::{Duration, Instant};
 
-use actix::{Actor, ActorContext, ActorFuture, Addr, AsyncContext, Context, Handler, Message};
+use actix::{Actor, ActorContext, ActorFuture, Addr, AsyncContext, Context, Handler, Message, Recipient};
 use tokio::sync::oneshot;
 use tracing::{Span, error_span, info};
 
 use crate::actor::Endpoint;
 use crate::actor::authenticator::{Answer, Ask};
+use crate::actor::dialer::Dialer;
+use crate::actor::gatekeeper::Gatekeeper;
 use crate::actor::handler::{Batch, HandlerMessage};
 use crate::actor::pump::Pump;
 use crate::actor::ticket::connection_id;
+use crate::actor::timer::Timer;
+use crate::event::ConnectionEvent;
 use crate::link::{Link, Outgoing, View};
+use crate::peer::Peer;
 use crate::session::{CallKey, CallOutcome, CloseReason, Event, Incoming, Session};
 use crate::transport::Connected;
 
@@ -39,19 +44,40 @@ impl Message for Drain {
     type Result = ();
 }
 
-/// The actor of one connection.
+/// What a connection is made of.
+pub(crate) struct Start {
+    /// A line that is there; else the dialer gives the first.
+    pub(crate) line: Option<Connected>,
+    pub(crate) link: Arc<Link>,
+    pub(crate) endpoint: Arc<Endpoint>,
+    /// Gives a client its next line when one is lost.
+    pub(crate) dialer: Option<Dialer>,
+    /// Told when calls can be made. Until then a line that is lost is the end.
+    pub(crate) ready: Option<ReadySender>,
+    pub(crate) on_end: OnEnd,
+}
+
+/// The actor of one connection; a client's has one line after the other.
 pub(crate) struct Connection {
     session: Session,
     link: Arc<Link>,
     endpoint: Arc<Endpoint>,
-    pump: Pump,
+    peer: Peer,
+    line: Option<Pump>,
+    dialer: Option<Dialer>,
+    timer: Timer,
+    handlers: Vec<Recipient<HandlerMessage>>,
+    gatekeeper: Option<Gatekeeper>,
     /// What was taken from the link last, kept for its memory.
     taken: Outgoing,
-    /// Jobs of this turn, by handler.
+    /// Requests of this turn, by handler.
     jobs: Vec<Vec<Incoming>>,
     outcomes: Vec<(CallKey, CallOutcome)>,
     shown: View,
     ready: Option<ReadySender>,
+    /// Since when calls can be made on this line.
+    ready_since: Option<Instant>,
+    was_ready: bool,
     on_end: Option<OnEnd>,
     drain_until: Option<Instant>,
     flush_until: Option<Instant>,
@@ -59,68 +85,133 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Starts the actor of a connected line on this thread.
-    pub(crate) fn start(
-        line: Connected,
-        link: Arc<Link>,
-        endpoint: Arc<Endpoint>,
-        ready: Option<ReadySender>,
-        on_end: OnEnd,
-    ) -> Addr<Self> {
+    /// Starts the actor on this thread.
+    pub(crate) fn start(start: Start) -> Addr<Self> {
         Self::create(move |ctx| {
             ctx.set_mailbox_capacity(0);
             ctx.spawn(Drive);
+            let Start { line, link, endpoint, dialer, ready, on_end } = start;
             // At the level of errors, so that every line of the connection's log names its peer.
-            let span = error_span!("connection", peer = %line.peer, channel = tracing::field::Empty);
-            let session = span.in_scope(|| Session::new(endpoint.config.clone(), now()));
-            Self {
-                session,
+            let span = error_span!("connection", peer = %link.address(), channel = tracing::field::Empty);
+            let mut connection = Self {
+                session: Session::waiting(endpoint.config.clone(), now()),
+                peer: Peer::of_endpoint(Arc::clone(&link)),
                 link,
-                pump: Pump::new(line.stream),
-                taken: Outgoing::default(),
-                jobs: endpoint.handlers.iter().map(|_| Vec::new()).collect(),
+                line: None,
+                dialer,
+                timer: Timer::default(),
+                handlers: Vec::new(),
+                gatekeeper: endpoint.authorize.clone().map(Gatekeeper::new),
                 endpoint,
+                taken: Outgoing::default(),
+                jobs: Vec::new(),
                 outcomes: Vec::new(),
                 shown: View::default(),
                 ready,
+                ready_since: None,
+                was_ready: false,
                 on_end: Some(on_end),
                 drain_until: None,
                 flush_until: None,
                 span,
+            };
+            if let Some(line) = line {
+                let span = connection.span.clone();
+                span.in_scope(|| connection.open(line, now()));
             }
+            connection
         })
     }
 
     /// One turn: everything that has come is taken, then everything that is due goes out, in one write.
-    fn turn(&mut self, addr: impl Fn() -> Addr<Self>, cx: &mut std::task::Context<'_>) -> Poll<()> {
+    fn turn(&mut self, addr: impl Fn() -> Addr<Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
         self.link.register(cx);
         let now = now();
         self.take_outgoing(now);
-        if self.pump.is_due(now) {
+        if self.timer.is_due(now) {
             self.session.handle_timeout(now);
+        }
+        if let Some(Poll::Ready(line)) = self.dialer.as_mut().map(|dialer| dialer.poll(cx, now)) {
+            self.open(line, now);
+        }
+        if let Some(Err(reason)) = self.line.as_mut().map(|line| line.read(&mut self.session, cx, now)) {
+            self.session.close(reason);
         }
         if self.drain_until.is_some_and(|until| until <= now || self.session.is_idle()) {
             self.session.close(CloseReason::Local);
         }
-        if let Err(reason) = self.pump.read(&mut self.session, cx, now) {
+        self.hand_out(addr, cx, now);
+        if let Some(Err(reason)) = self.line.as_mut().map(|line| line.write(&mut self.session, cx, now)) {
             self.session.close(reason);
+            self.hand_out_outcomes();
         }
-        // Before the outcomes: who is woken by one sees all that came before it.
-        self.show();
-        self.hand_out(addr);
-        if let Err(reason) = self.pump.write(&mut self.session, cx, now) {
-            self.session.close(reason);
-        }
-        if self.session.close_reason().is_some() {
-            ready!(self.poll_end(cx, now));
+        if self.poll_closed(cx, now).is_ready() {
             return Poll::Ready(());
         }
+        self.show();
         if self.drain_until.is_some() && self.session.is_idle() {
             // The last answer has just left: the next turn closes.
             cx.waker().wake_by_ref();
         }
-        self.arm(cx, self.session.poll_timeout());
+        let dialing = self.dialer.as_ref().and_then(Dialer::deadline);
+        let deadlines = [self.session.poll_timeout(), self.drain_until, self.flush_until, dialing];
+        self.timer.arm(deadlines.into_iter().flatten().min(), cx);
         Poll::Pending
+    }
+
+    /// A line is there: the session begins on it.
+    fn open(&mut self, line: Connected, now: Instant) {
+        self.line = Some(Pump::new(line.stream));
+        self.session.reopen(now);
+        match self.endpoint.handlers(&self.peer) {
+            Ok(handlers) => self.handlers = handlers,
+            Err(_) => self.session.close(CloseReason::ServiceFailed),
+        }
+        self.jobs.resize_with(self.handlers.len(), Vec::new);
+        self.endpoint.announce(&self.peer, &ConnectionEvent::Connected);
+    }
+
+    /// Where the session has ended its line: sends what is left, for a moment, then goes on without a line or ends.
+    fn poll_closed(&mut self, cx: &mut TaskContext<'_>, now: Instant) -> Poll<()> {
+        let Some(reason) = self.session.close_reason().cloned() else { return Poll::Pending };
+        if let Some(line) = &mut self.line {
+            let until = *self.flush_until.get_or_insert(now + FLUSH_TIMEOUT);
+            let hopeless = matches!(reason, CloseReason::Peer | CloseReason::Transport(_));
+            if !hopeless && until > now {
+                ready!(line.poll_shutdown(&self.session, cx));
+            }
+            self.lose_line(&reason, now);
+            // The dialer has to be polled.
+            cx.waker().wake_by_ref();
+        }
+        if self.session.goes_on() { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    /// The line is gone: nobody waits for it any more.
+    fn lose_line(&mut self, reason: &CloseReason, now: Instant) {
+        if self.line.take().is_none() {
+            return;
+        }
+        info!(%reason, "disconnected");
+        self.flush_until = None;
+        for handler in 0..self.handlers.len() {
+            self.cancel(handler, None);
+        }
+        if let Some(gatekeeper) = &mut self.gatekeeper {
+            gatekeeper.clear();
+        }
+        self.endpoint.release(&std::mem::take(&mut self.handlers));
+        let ready_for = self.ready_since.take().map(|since| now.saturating_duration_since(since));
+        if let Some(ready) = self.ready.take() {
+            self.session.end(reason.clone());
+            let _ = ready.send(Err(reason.clone()));
+        }
+        if let Some(dialer) = &mut self.dialer {
+            dialer.lost(reason, ready_for, now);
+        }
+        self.show();
+        let reason = reason.to_string().into();
+        self.endpoint.announce(&self.peer, &ConnectionEvent::Disconnected { reason });
     }
 
     /// Takes what handlers and callers have left.
@@ -137,32 +228,16 @@ impl Connection {
             self.session.handle_cancel(*call, now);
         }
         if taken.close {
-            self.session.close(CloseReason::Local);
+            self.session.end(CloseReason::Local);
         }
         taken.clear();
     }
 
     /// Does what the session says.
-    fn hand_out(&mut self, addr: impl Fn() -> Addr<Self>) {
-        while let Some(event) = self.session.poll_event() {
-            match event {
-                // A route always names a handler of its endpoint.
-                Event::Dispatch(incoming) => self.jobs[incoming.route.handler].push(incoming),
-                Event::Completed { call, outcome } => self.outcomes.push((call, outcome)),
-                Event::Expired { request, handler } => self.cancel(handler, Some(request)),
-                Event::Ask(question) => {
-                    if let Some(authenticator) = &self.endpoint.authenticator {
-                        authenticator.do_send(Ask { question, answer_to: addr().recipient() });
-                    }
-                }
-                Event::Ready => {
-                    if let Some(ready) = self.ready.take() {
-                        let _ = ready.send(Ok(()));
-                    }
-                }
-            }
-        }
-        for (handler, jobs) in self.endpoint.handlers.iter().zip(&mut self.jobs) {
+    fn hand_out(&mut self, addr: impl Fn() -> Addr<Self>, cx: &mut TaskContext<'_>, now: Instant) {
+        self.hand_out_events(addr, now);
+        self.poll_gatekeeper(cx, now);
+        for (handler, jobs) in self.handlers.iter().zip(&mut self.jobs) {
             if !jobs.is_empty() {
                 let batch = Batch::new(Arc::clone(&self.link), std::mem::take(jobs));
                 handler.do_send(HandlerMessage::Run(batch));
@@ -173,8 +248,73 @@ impl Connection {
         }
     }
 
+    fn hand_out_events(&mut self, addr: impl Fn() -> Addr<Self>, now: Instant) {
+        while let Some(event) = self.session.poll_event() {
+            match event {
+                Event::Dispatch(incoming) => match &mut self.gatekeeper {
+                    Some(gatekeeper) => gatekeeper.push(incoming),
+                    None => self.run(incoming),
+                },
+                Event::Completed { call, outcome } => self.outcomes.push((call, outcome)),
+                Event::Expired { request, handler } | Event::Cancelled { request, handler } => {
+                    self.cancel(handler, Some(request));
+                }
+                Event::Ask(question) => {
+                    if let Some(authenticator) = &self.endpoint.authenticator {
+                        authenticator.do_send(Ask { question, answer_to: addr().recipient() });
+                    }
+                }
+                Event::Ready => self.be_ready(now),
+            }
+        }
+    }
+
+    /// Outcomes alone: the line has just failed, and the next turn does the rest.
+    fn hand_out_outcomes(&mut self) {
+        while let Some(event) = self.session.poll_event() {
+            if let Event::Completed { call, outcome } = event {
+                self.outcomes.push((call, outcome));
+            }
+        }
+        self.link.complete(&mut self.outcomes);
+    }
+
+    /// Takes the application's judgements.
+    fn poll_gatekeeper(&mut self, cx: &mut TaskContext<'_>, now: Instant) {
+        while let Some(Poll::Ready((incoming, verdict))) =
+            self.gatekeeper.as_mut().map(|gatekeeper| gatekeeper.poll(&self.link, cx))
+        {
+            match verdict {
+                // One that took too long to judge has been answered.
+                Ok(()) if !self.session.is_running(incoming.request) => {}
+                Ok(()) => self.run(incoming),
+                Err(fault) => {
+                    self.session.handle_reply(incoming.request, fault.status(), fault.message(), now);
+                }
+            }
+        }
+    }
+
+    fn run(&mut self, incoming: Incoming) {
+        // A route always names a handler of its endpoint.
+        if let Some(jobs) = self.jobs.get_mut(incoming.route.handler) {
+            jobs.push(incoming);
+        }
+    }
+
+    fn be_ready(&mut self, now: Instant) {
+        self.ready_since = Some(now);
+        self.show();
+        let event = if self.was_ready { ConnectionEvent::Reconnected } else { ConnectionEvent::Ready };
+        self.was_ready = true;
+        self.endpoint.announce(&self.peer, &event);
+        if let Some(ready) = self.ready.take() {
+            let _ = ready.send(Ok(()));
+        }
+    }
+
     fn cancel(&self, handler: usize, request: Option<u64>) {
-        if let Some(handler) = self.endpoint.handlers.get(handler) {
+        if let Some(handler) = self.handlers.get(handler) {
             handler.do_send(HandlerMessage::Cancel { connection: connection_id(&self.link), request });
         }
     }
@@ -184,6 +324,8 @@ impl Connection {
         let view = View {
             auth_state: self.session.auth_state(),
             channel_name: self.session.channel_name().cloned(),
+            connected: self.line.is_some() && self.session.close_reason().is_none(),
+            ready: self.session.is_ready(),
         };
         if view != self.shown {
             if let Some(name) =
@@ -196,34 +338,12 @@ impl Connection {
         }
     }
 
-    /// Sends what is left, for a moment, then ends.
-    fn poll_end(&mut self, cx: &mut std::task::Context<'_>, now: Instant) -> Poll<()> {
-        let until = *self.flush_until.get_or_insert(now + FLUSH_TIMEOUT);
-        let hopeless =
-            matches!(self.session.close_reason(), Some(CloseReason::Peer | CloseReason::Transport(_)));
-        if hopeless || until <= now || self.pump.poll_shutdown(&self.session, cx).is_ready() {
-            return Poll::Ready(());
-        }
-        self.arm(cx, Some(until));
-        Poll::Pending
-    }
-
-    fn arm(&mut self, cx: &mut std::task::Context<'_>, deadline: Option<Instant>) {
-        let earliest = deadline.into_iter().chain(self.drain_until).min();
-        self.pump.arm(earliest, cx);
-    }
-
-    /// Tells everybody who has to know.
+    /// Tells everybody who has to know that no line follows.
     fn end(&mut self) {
         let reason = self.session.close_reason().cloned().unwrap_or(CloseReason::Local);
-        info!(%reason, "connection ended");
+        self.session.end(reason.clone());
+        self.lose_line(&reason, now());
         self.link.end(&reason);
-        for handler in 0..self.endpoint.handlers.len() {
-            self.cancel(handler, None);
-        }
-        if let Some(ready) = self.ready.take() {
-            let _ = ready.send(Err(reason));
-        }
         if let Some(on_end) = self.on_end.take() {
             on_end();
         }
@@ -237,7 +357,6 @@ impl Actor for Connection {
 impl Drop for Connection {
     /// Also where the whole thread ends: nobody is left waiting.
     fn drop(&mut self) {
-        self.session.close(CloseReason::Local);
         let span = self.span.clone();
         span.in_scope(|| self.end());
     }
@@ -273,7 +392,7 @@ impl ActorFuture<Connection> for Drive {
         self: Pin<&mut Self>,
         actor: &mut Connection,
         ctx: &mut Context<Connection>,
-        cx: &mut std::task::Context<'_>,
+        cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
         let span = actor.span.clone();
         let _entered = span.enter();

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::actor::Endpoint;
-use crate::actor::connection::{Connection, Drain};
+use crate::actor::connection::{Connection, Drain, Start};
 use crate::link::Link;
 use crate::transport::{self, Connected};
 
@@ -132,7 +132,9 @@ impl Listener {
         let link = Arc::new(Link::new(Arc::clone(&line.peer)));
         let listener = addr();
         let on_end = Box::new(move || listener.do_send(Gone(id)));
-        let addr = Connection::start(line, link, Arc::clone(&self.endpoint), None, on_end);
+        let endpoint = Arc::clone(&self.endpoint);
+        let (line, dialer, ready) = (Some(line), None, None);
+        let addr = Connection::start(Start { line, link, endpoint, dialer, ready, on_end });
         self.connections.insert(id, Member { addr, ip });
     }
 

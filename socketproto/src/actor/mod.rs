@@ -12,17 +12,26 @@
 pub(crate) mod authenticator;
 pub(crate) mod connection;
 pub(crate) mod connector;
+mod dialer;
+pub(crate) mod gatekeeper;
 pub(crate) mod handler;
 pub(crate) mod listener;
 mod pump;
 pub(crate) mod runtime;
 mod ticket;
+mod timer;
+
+use std::sync::Arc;
 
 use actix::{Actor, Addr, Recipient};
 
 use crate::actor::authenticator::Authenticator;
-use crate::actor::handler::HandlerMessage;
+use crate::actor::gatekeeper::Authorize;
+use crate::actor::handler::{HandlerMessage, contain};
 use crate::error::Result;
+use crate::event::ConnectionEvent;
+use crate::fault::Fault;
+use crate::peer::Peer;
 use crate::registry::Registry;
 use crate::secret::{Secret, random_hex};
 use crate::service::Service;
@@ -32,32 +41,100 @@ use crate::session::Config;
 const SESSION_BYTES: usize = 8;
 
 /// Starts the actor of a service on the thread it is called on.
-pub(crate) type StartHandler = Box<dyn FnOnce() -> Recipient<HandlerMessage> + Send>;
+pub(crate) enum StartHandler {
+    /// One for all connections.
+    Shared(Box<dyn FnOnce() -> Recipient<HandlerMessage> + Send>),
+    /// One for each.
+    PerPeer(PerPeer),
+}
+
+/// Makes the service of one connection.
+pub(crate) type PerPeer = Arc<dyn Fn(Peer) -> Recipient<HandlerMessage> + Send + Sync>;
+
+/// Follows connections.
+pub(crate) type OnEvent = Arc<dyn Fn(&Peer, &ConnectionEvent) + Send + Sync>;
 
 /// How a service is started.
 pub(crate) fn starter<S: Service + Send>(service: S) -> StartHandler {
-    Box::new(move || handler::start(service))
+    StartHandler::Shared(Box::new(move || handler::start(service)))
+}
+
+/// How a service of each connection is started.
+pub(crate) fn starter_per_peer<S: Service>(
+    service: impl Fn(Peer) -> S + Send + Sync + 'static,
+) -> StartHandler {
+    StartHandler::PerPeer(Arc::new(move |peer| handler::start(service(peer))))
 }
 
 /// A new session number.
-pub(crate) fn new_session() -> Result<std::sync::Arc<str>> {
+pub(crate) fn new_session() -> Result<Arc<str>> {
     random_hex::<SESSION_BYTES>().map(Into::into)
+}
+
+/// What an endpoint is made of, before it runs.
+pub(crate) struct StartEndpoint {
+    pub(crate) config: Config,
+    pub(crate) handlers: Vec<StartHandler>,
+    pub(crate) secret: Option<Secret>,
+    pub(crate) authorize: Option<Authorize>,
+    pub(crate) on_event: Option<OnEvent>,
 }
 
 /// What the connections of one endpoint share. When the last of them is gone its actors end.
 pub(crate) struct Endpoint {
     pub(crate) config: Config,
-    handlers: Vec<Recipient<HandlerMessage>>,
+    handlers: Vec<Hosted>,
     authenticator: Option<Addr<Authenticator>>,
+    authorize: Option<Authorize>,
+    on_event: Option<OnEvent>,
+}
+
+enum Hosted {
+    Shared(Recipient<HandlerMessage>),
+    PerPeer(PerPeer),
 }
 
 impl Endpoint {
     /// Starts the actors of an endpoint on this thread.
-    pub(crate) fn start(config: Config, handlers: Vec<StartHandler>, secret: Option<Secret>) -> Self {
+    pub(crate) fn start(start: StartEndpoint) -> Self {
+        let host = |handler| match handler {
+            StartHandler::Shared(start) => Hosted::Shared(start()),
+            StartHandler::PerPeer(make) => Hosted::PerPeer(make),
+        };
         Self {
-            config,
-            handlers: handlers.into_iter().map(|start| start()).collect(),
-            authenticator: secret.map(|secret| Authenticator::new(secret).start()),
+            config: start.config,
+            handlers: start.handlers.into_iter().map(host).collect(),
+            authenticator: start.secret.map(|secret| Authenticator::new(secret).start()),
+            authorize: start.authorize,
+            on_event: start.on_event,
+        }
+    }
+
+    /// The handlers of one connection.
+    fn handlers(&self, peer: &Peer) -> Result<Vec<Recipient<HandlerMessage>>, Fault> {
+        let mut handlers = Vec::new();
+        for hosted in &self.handlers {
+            handlers.push(match hosted {
+                Hosted::Shared(handler) => handler.clone(),
+                Hosted::PerPeer(make) => contain(|| make(peer.clone()))?,
+            });
+        }
+        Ok(handlers)
+    }
+
+    /// Ends the handlers that were made for this connection alone.
+    fn release(&self, handlers: &[Recipient<HandlerMessage>]) {
+        for (hosted, handler) in self.handlers.iter().zip(handlers) {
+            if let Hosted::PerPeer(_) = hosted {
+                handler.do_send(HandlerMessage::Stop);
+            }
+        }
+    }
+
+    /// Tells the application.
+    fn announce(&self, peer: &Peer, event: &ConnectionEvent) {
+        if let Some(on_event) = &self.on_event {
+            let _ = contain(|| on_event(peer, event));
         }
     }
 }
@@ -65,8 +142,10 @@ impl Endpoint {
 impl Drop for Endpoint {
     fn drop(&mut self) {
         // An item that never ends keeps each of them alive, so they have to be told.
-        for handler in &self.handlers {
-            handler.do_send(HandlerMessage::Stop);
+        for hosted in &self.handlers {
+            if let Hosted::Shared(handler) = hosted {
+                handler.do_send(HandlerMessage::Stop);
+            }
         }
     }
 }

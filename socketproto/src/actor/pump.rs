@@ -1,7 +1,6 @@
-//! The line of one connection: reads into the session, writes what the session has, keeps its one timer.
+//! The line of one connection: reads into the session, writes what the session has.
 
 use std::cell::RefCell;
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,7 +8,6 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
 
 use crate::session::{CloseReason, Session};
 use crate::transport::Stream;
@@ -26,18 +24,16 @@ thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into_boxed_slice());
 }
 
-/// The line and its timer.
+/// The line.
 pub(super) struct Pump {
     stream: Box<dyn Stream>,
     /// What has been read and belongs to no whole frame yet.
     input: BytesMut,
-    timer: Option<Pin<Box<Sleep>>>,
-    armed: Option<Instant>,
 }
 
 impl Pump {
     pub(super) fn new(stream: Box<dyn Stream>) -> Self {
-        Self { stream, input: BytesMut::new(), timer: None, armed: None }
+        Self { stream, input: BytesMut::new() }
     }
 
     /// Reads while there is something and the session takes it.
@@ -106,31 +102,6 @@ impl Pump {
             return Poll::Pending;
         }
         Pin::new(&mut self.stream).poll_shutdown(cx).map(|_| ())
-    }
-
-    /// Whether the time the timer was set to has come.
-    pub(super) fn is_due(&mut self, now: Instant) -> bool {
-        let due = self.armed.is_some_and(|armed| armed <= now);
-        if due {
-            self.armed = None;
-        }
-        due
-    }
-
-    /// Sets the timer. One that runs out too early is left alone: deadlines mostly move away, and a turn too many
-    /// costs less than moving the timer with each of them.
-    pub(super) fn arm(&mut self, deadline: Option<Instant>, cx: &mut Context<'_>) {
-        let Some(deadline) = deadline.filter(|deadline| self.armed.is_none_or(|armed| *deadline < armed))
-        else {
-            return;
-        };
-        self.armed = Some(deadline);
-        let at = tokio::time::Instant::from_std(deadline);
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
-        timer.as_mut().reset(at);
-        if timer.as_mut().poll(cx).is_ready() {
-            cx.waker().wake_by_ref();
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Small parts the session is made of: a budget that refills, deadlines, and the earliest of many.
+//! Small parts the session is made of: a budget that refills, and the earliest of many deadlines.
 
 use std::time::{Duration, Instant};
 
@@ -31,11 +31,6 @@ impl Budget {
     }
 }
 
-/// The time after a wait; one that no clock can hold is in 30 years.
-pub(super) fn after(wait: Duration, now: Instant) -> Instant {
-    now.checked_add(wait).unwrap_or_else(|| now + Duration::from_secs(30 * 365 * 24 * 60 * 60))
-}
-
 /// A lower bound of many deadlines, kept without a timer or a queue entry for each.
 ///
 /// It only moves down when deadlines are added. When the time has come the owner looks through what it holds, ends
@@ -62,6 +57,14 @@ impl Earliest {
     }
 }
 
+/// Stands for "never": a time that no program waits for and that every clock can show.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// The time this much later; durations come from settings and callers, so they may be absurd.
+pub(super) fn after(now: Instant, duration: Duration) -> Instant {
+    now + duration.min(NEVER)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,10 +82,10 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_without_end_has_a_deadline() {
+    fn no_duration_is_too_long() {
         let now = Instant::now();
-        assert_eq!(after(Duration::from_secs(5), now), now + Duration::from_secs(5));
-        assert!(after(Duration::MAX, now) > now + Duration::from_secs(1 << 29));
+        assert_eq!(after(now, Duration::MAX), after(now, NEVER));
+        assert_eq!(after(now, Duration::from_secs(1)), now + Duration::from_secs(1));
     }
 
     #[test]

@@ -70,9 +70,23 @@ pub(super) struct Calls {
     waiting: VecDeque<Waiting>,
     /// Waiting calls of handlers, which the window does not hold up.
     nested: VecDeque<Waiting>,
-    /// Outstanding calls that count against the window.
-    counted: usize,
+    outstanding: Count,
     earliest: Earliest,
+}
+
+/// How many calls are outstanding.
+#[derive(Debug, Default, Eq, PartialEq)]
+struct Count {
+    /// Those that count against the window.
+    windowed: usize,
+    /// Those that handlers made.
+    nested: usize,
+}
+
+impl Count {
+    fn of(&mut self, nested: bool) -> &mut usize {
+        if nested { &mut self.nested } else { &mut self.windowed }
+    }
 }
 
 /// Whose answer a response is.
@@ -90,7 +104,7 @@ pub(super) enum Match {
 impl Calls {
     /// Lets a call wait for its turn.
     pub(super) fn enqueue(&mut self, new: NewCall, response: ServiceId, now: Instant) {
-        let deadline = after(new.timeout, now);
+        let deadline = after(now, new.timeout);
         self.earliest.add(deadline);
         let queue = if new.nested { &mut self.nested } else { &mut self.waiting };
         queue.push_back(Waiting { new, response, deadline });
@@ -100,7 +114,7 @@ impl Calls {
     pub(super) fn next_to_send(&mut self, with_id: bool, window: usize) -> Option<(Waiting, Option<u64>)> {
         let waiting = match self.take_first(with_id, true) {
             Some(nested) => nested,
-            None if self.counted < window => self.take_first(with_id, false)?,
+            None if self.outstanding.windowed < window => self.take_first(with_id, false)?,
             None => return None,
         };
         let message_id = with_id.then(|| {
@@ -127,7 +141,7 @@ impl Calls {
             timeout: waiting.new.timeout,
             nested: waiting.new.nested,
         };
-        self.counted += usize::from(!outstanding.nested);
+        *self.outstanding.of(outstanding.nested) += 1;
         match message_id {
             Some(id) => {
                 self.by_id.insert(id, outstanding);
@@ -148,7 +162,7 @@ impl Calls {
         match self.by_id.get(&id) {
             Some(outstanding) if outstanding.key == key => {
                 let call = outstanding.call;
-                self.counted -= usize::from(!outstanding.nested);
+                *self.outstanding.of(outstanding.nested) -= 1;
                 self.by_id.remove(&id);
                 Match::Call(call)
             }
@@ -167,7 +181,7 @@ impl Calls {
         }
         match first {
             Some(Place::Call(outstanding)) => {
-                self.counted -= usize::from(!outstanding.nested);
+                *self.outstanding.of(outstanding.nested) -= 1;
                 Match::Call(outstanding.call)
             }
             Some(Place::Tombstone { .. }) => Match::Late,
@@ -175,33 +189,36 @@ impl Calls {
         }
     }
 
-    /// Forgets a call whose caller has gone; an answer that still comes is late.
-    pub(super) fn cancel(&mut self, call: CallKey, now: Instant) {
+    /// Forgets a call whose caller has gone; an answer that still comes is late. Gives the message id where the peer
+    /// has been asked under one.
+    pub(super) fn cancel(&mut self, call: CallKey, now: Instant) -> Option<u64> {
         for queue in [&mut self.waiting, &mut self.nested] {
             queue.retain(|waiting| waiting.new.call != call);
         }
-        let found = self.by_id.iter().find(|(_, outstanding)| outstanding.call == call).map(|(id, _)| *id);
-        if let Some(outstanding) = found.and_then(|id| self.by_id.remove(&id)) {
-            self.counted -= usize::from(!outstanding.nested);
-        }
         self.bury(now, |outstanding| outstanding.call == call);
+        let (id, _) = self.by_id.iter().find(|(_, outstanding)| outstanding.call == call)?;
+        let id = *id;
+        let outstanding = self.by_id.remove(&id)?;
+        *self.outstanding.of(outstanding.nested) -= 1;
+        Some(id)
     }
 
-    /// The calls whose time is over.
-    pub(super) fn expired(&mut self, now: Instant) -> Vec<CallKey> {
+    /// The calls whose time is over, each with the message id under which the peer has been asked.
+    pub(super) fn expired(&mut self, now: Instant) -> Vec<(CallKey, Option<u64>)> {
         if !self.earliest.is_due(now) {
             return Vec::new();
         }
         let mut expired = Vec::new();
         for queue in [&mut self.waiting, &mut self.nested] {
-            queue.retain(|waiting| keep(waiting.deadline, waiting.new.call, now, &mut expired));
+            queue.retain(|waiting| keep(waiting.deadline > now, (waiting.new.call, None), &mut expired));
         }
-        self.by_id.retain(|_, outstanding| {
-            let kept = keep(outstanding.deadline, outstanding.call, now, &mut expired);
-            self.counted -= usize::from(!kept && !outstanding.nested);
+        self.by_id.retain(|id, outstanding| {
+            let kept = keep(outstanding.deadline > now, (outstanding.call, Some(*id)), &mut expired);
+            *self.outstanding.of(outstanding.nested) -= usize::from(!kept);
             kept
         });
-        expired.extend(self.bury(now, |outstanding| outstanding.deadline <= now));
+        let buried = self.bury(now, |outstanding| outstanding.deadline <= now);
+        expired.extend(buried.into_iter().map(|call| (call, None)));
         for places in self.in_order.values_mut() {
             places.retain(|place| !matches!(place, Place::Tombstone { until } if *until <= now));
         }
@@ -210,18 +227,31 @@ impl Calls {
         expired
     }
 
-    /// Ends everything, in the order in which the calls were made where that is known.
-    pub(super) fn end_all(&mut self) -> Vec<CallKey> {
-        let mut calls: Vec<_> = self.by_id.drain().map(|(_, outstanding)| outstanding.call).collect();
+    /// Ends the calls that were sent: their answers cannot come any more. Those that wait can be sent on another line,
+    /// where ids begin anew.
+    pub(super) fn end_sent(&mut self) -> Vec<CallKey> {
+        let mut by_id: Vec<_> = self.by_id.drain().map(|(id, outstanding)| (id, outstanding.call)).collect();
+        by_id.sort_unstable();
+        let mut calls: Vec<_> = by_id.into_iter().map(|(_, call)| call).collect();
         for place in self.in_order.drain().flat_map(|(_, places)| places) {
             if let Place::Call(outstanding) = place {
                 calls.push(outstanding.call);
             }
         }
-        let waiting = self.waiting.drain(..).chain(self.nested.drain(..));
-        calls.extend(waiting.map(|waiting| waiting.new.call));
-        self.counted = 0;
+        self.outstanding = Count::default();
+        self.last_message_id = 0;
         calls
+    }
+
+    /// Ends the calls that wait.
+    pub(super) fn end_waiting(&mut self) -> Vec<CallKey> {
+        let waiting = self.waiting.drain(..).chain(self.nested.drain(..));
+        waiting.map(|waiting| waiting.new.call).collect()
+    }
+
+    /// The calls of handlers that are not over.
+    pub(super) fn nested(&self) -> usize {
+        self.outstanding.nested + self.nested.len()
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -239,7 +269,7 @@ impl Calls {
         for place in self.in_order.values_mut().flatten() {
             let Place::Call(outstanding) = place else { continue };
             if is_over(outstanding) {
-                self.counted -= usize::from(!outstanding.nested);
+                *self.outstanding.of(outstanding.nested) -= 1;
                 buried.push(outstanding.call);
                 let until = now + (outstanding.timeout / 2).min(MAX_TOMBSTONE);
                 self.earliest.add(until);
@@ -265,13 +295,12 @@ impl Calls {
     }
 }
 
-/// Whether a call lives on; else it is listed.
-fn keep(deadline: Instant, call: CallKey, now: Instant, expired: &mut Vec<CallKey>) -> bool {
-    let kept = deadline > now;
-    if !kept {
-        expired.push(call);
+/// Lists a call that does not live on.
+fn keep<T>(lives: bool, call: T, ended: &mut Vec<T>) -> bool {
+    if !lives {
+        ended.push(call);
     }
-    kept
+    lives
 }
 
 #[cfg(test)]
@@ -341,7 +370,7 @@ mod tests {
         assert_eq!(line.answer(None), Match::Call(70));
         assert_eq!(line.answer(None), Match::Call(71));
         assert_eq!(line.answer(None), Match::None);
-        assert_eq!(line.calls.counted, 0);
+        assert_eq!(line.calls.outstanding, Count::default());
     }
 
     #[test]
@@ -359,7 +388,7 @@ mod tests {
         let mut line = Line::new(false, 8);
         line.call(70, false);
         line.now += 4 * SECOND;
-        assert_eq!(line.calls.expired(line.now), [70]);
+        assert_eq!(line.calls.expired(line.now), [(70, None)]);
         assert!(line.call(71, false).is_empty(), "nothing is written while the tombstone is open");
         assert_eq!(line.answer(None), Match::Late);
         assert_eq!(line.pump(), [71]);
@@ -384,11 +413,11 @@ mod tests {
         let mut line = Line::new(true, 1);
         line.call(70, false);
         line.call(71, false);
-        line.calls.cancel(70, line.now);
+        assert_eq!(line.calls.cancel(70, line.now), Some(1));
         assert_eq!(line.pump(), [71]);
         assert_eq!(line.answer(Some(1)), Match::Late);
-        line.calls.cancel(71, line.now);
-        assert_eq!(line.calls.counted, 0);
+        assert_eq!(line.calls.cancel(71, line.now), Some(2));
+        assert_eq!(line.calls.outstanding, Count::default());
     }
 
     #[test]
@@ -397,10 +426,11 @@ mod tests {
         line.call(70, false);
         line.call(71, false);
         line.now += 4 * SECOND;
-        assert_eq!(line.calls.expired(line.now), [71, 70]);
+        assert_eq!(line.calls.expired(line.now), [(71, None), (70, Some(1))]);
         line.call(72, false);
         line.call(73, false);
-        assert_eq!(line.calls.end_all(), [72, 73]);
-        assert_eq!(line.calls.counted, 0);
+        assert_eq!(line.calls.end_sent(), [72]);
+        assert_eq!(line.calls.end_waiting(), [73]);
+        assert_eq!(line.calls.outstanding, Count::default());
     }
 }

@@ -19,6 +19,8 @@ pub(crate) enum Event {
     Dispatch(Incoming),
     /// The handler took too long and its caller has been told; what still runs may stop.
     Expired { request: RequestId, handler: usize },
+    /// The caller has gone; what still runs may stop, nothing is answered.
+    Cancelled { request: RequestId, handler: usize },
     /// A call is over.
     Completed { call: CallKey, outcome: CallOutcome },
     /// Ask the authenticator; its answer comes back through `handle_auth_answer`.
@@ -71,6 +73,8 @@ pub(crate) enum AuthAnswer {
 /// Why a connection ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum CloseReason {
+    /// There is none yet.
+    NotConnected,
     /// The peer closed it.
     Peer,
     /// This side closed it.
@@ -102,11 +106,14 @@ pub(crate) enum CloseReason {
     AuthenticationFailed(&'static str),
     /// The HELLO is our own.
     Echo,
+    /// The application could not make the connection's own service.
+    ServiceFailed,
 }
 
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NotConnected => f.write_str("not connected yet"),
             Self::Peer => f.write_str("closed by the peer"),
             Self::Local => f.write_str("closed by this side"),
             Self::Transport(error) => f.write_str(error),
@@ -127,6 +134,9 @@ impl fmt::Display for CloseReason {
             }
             Self::PeerTooOld => f.write_str("the peer does not answer HELLO"),
             Self::AuthenticationFailed(reason) => f.write_str(reason),
+            Self::ServiceFailed => {
+                f.write_str("the service of this connection could not be made: its closure panicked")
+            }
             Self::Echo => f.write_str("the line echoes: the peer's HELLO is our own"),
         }
     }

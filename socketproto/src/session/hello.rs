@@ -6,8 +6,9 @@ use crate::limits::Limits;
 use crate::message::Json;
 
 /// The features of this version; a feature is used where both sides name it.
-const FEATURES: [&str; 1] = [MESSAGE_ID];
+const FEATURES: [&str; 2] = [MESSAGE_ID, CANCEL];
 const MESSAGE_ID: &str = "message_id";
+const CANCEL: &str = "cancel";
 
 /// Calls that may be outstanding before the peer's HELLO says how many it takes (protocol.md 8.1).
 pub(super) const WINDOW_BEFORE_HELLO: usize = 64;
@@ -34,14 +35,25 @@ impl Hello {
         Json::encode(&hello).unwrap_or_default()
     }
 
+    fn has(&self, feature: &str) -> bool {
+        self.features.iter().any(|named| named == feature)
+    }
+
     /// What follows for this connection.
     pub(super) fn agree(&self, limits: &Limits) -> Agreement {
         Agreement {
-            message_id: self.features.iter().any(|feature| feature == MESSAGE_ID),
+            message_id: self.has(MESSAGE_ID),
+            cancel: self.has(MESSAGE_ID) && self.has(CANCEL),
             max_frame: self.max_frame.min(limits.max_frame),
             window: self.max_in_flight.max(1),
         }
     }
+}
+
+/// The data of a cancellation (protocol.md 7.6).
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Cancel {
+    pub(super) message_id: u64,
 }
 
 /// What both sides hold to.
@@ -49,6 +61,8 @@ impl Hello {
 pub(super) struct Agreement {
     /// Requests carry ids, so that answers may come in any order.
     pub(super) message_id: bool,
+    /// Calls that are given up are cancelled.
+    pub(super) cancel: bool,
     /// The largest frame the peer takes.
     pub(super) max_frame: usize,
     /// The calls it takes at once.
@@ -58,7 +72,7 @@ pub(super) struct Agreement {
 impl Agreement {
     /// What holds before HELLO, and for ever with an old peer.
     pub(super) fn unknown(limits: &Limits) -> Self {
-        Self { message_id: false, max_frame: limits.max_frame, window: WINDOW_BEFORE_HELLO }
+        Self { message_id: false, cancel: false, max_frame: limits.max_frame, window: WINDOW_BEFORE_HELLO }
     }
 }
 
@@ -73,9 +87,15 @@ mod tests {
     #[test]
     fn a_feature_is_used_where_both_name_it() {
         let both = r#"{"session":"a","features":["later","message_id"],"max_frame":10,"max_in_flight":3}"#;
-        assert_eq!(agree(both), Some(Agreement { message_id: true, max_frame: 10, window: 3 }));
+        assert_eq!(
+            agree(both),
+            Some(Agreement { message_id: true, cancel: false, max_frame: 10, window: 3 })
+        );
         let none = r#"{"session":"a","max_frame":10,"max_in_flight":0}"#;
-        assert_eq!(agree(none), Some(Agreement { message_id: false, max_frame: 10, window: 1 }));
+        assert_eq!(
+            agree(none),
+            Some(Agreement { message_id: false, cancel: false, max_frame: 10, window: 1 })
+        );
     }
 
     #[test]
@@ -91,7 +111,7 @@ mod tests {
         let data = Hello::data("0123456789abcdef", &Limits::default());
         assert_eq!(
             data.as_str(),
-            r#"{"session":"0123456789abcdef","features":["message_id"],"max_frame":8388608,"max_in_flight":256}"#
+            r#"{"session":"0123456789abcdef","features":["message_id","cancel"],"max_frame":8388608,"max_in_flight":256}"#
         );
     }
 }

@@ -21,10 +21,12 @@ mod calls;
 pub(crate) mod dispatch;
 pub(crate) mod event;
 mod hello;
+mod life;
 mod receive;
 mod requests;
 #[cfg(test)]
 mod tests;
+mod transmit;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -32,20 +34,19 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use tokio_util::codec::Decoder;
-use tracing::{debug, warn};
+use tracing::debug;
 
-use crate::fault::Fault;
-use crate::frame::{self, EncodeError, Format};
+use crate::frame::Format;
 use crate::framing::{Deframer, Framer, Framing};
 use crate::id::{AuthState, DataId, ServiceId, Status};
 use crate::limits::Limits;
-use crate::message::{Header, Json};
+use crate::message::Json;
 use crate::session::auth::Auth;
 use crate::session::budget::{Budget, after};
 use crate::session::calls::Calls;
 use crate::session::dispatch::Dispatch;
-use crate::session::hello::{Agreement, Hello};
-use crate::session::requests::{Origin, Requests};
+use crate::session::hello::Agreement;
+use crate::session::requests::Requests;
 
 pub(crate) use crate::session::calls::NewCall;
 pub(crate) use crate::session::event::{
@@ -81,6 +82,8 @@ pub(crate) struct Config {
     pub(crate) secret: bool,
     /// Client: whether to authenticate at once; else being trusted is no part of being ready.
     pub(crate) auto_auth: bool,
+    /// Client: whether another line follows when one is lost; calls then wait for it.
+    pub(crate) reconnect: bool,
     /// Client: whether the peer is new, so that it answers HELLO.
     pub(crate) hello: bool,
     /// None: told by the first byte.
@@ -157,7 +160,7 @@ impl Session {
             ready: false,
             draining: false,
             closed: None,
-            first_byte: (config.role == Role::Server).then(|| after(limits.first_byte_timeout, now)),
+            first_byte: (config.role == Role::Server).then(|| after(now, limits.first_byte_timeout)),
             trust: None,
             login_begun: false,
             progress: None,
@@ -174,20 +177,13 @@ impl Session {
         session
     }
 
-    /// The exchanges that a client begins (protocol.md section 4).
-    fn open(&mut self, now: Instant) {
-        if self.config.hello {
-            let data = Hello::data(&self.config.session, &self.config.limits);
-            self.ask(ServiceId::HELLO_REQUEST, DataId::HELLO, &data, now);
-            self.hello = Exchange::Asked { deadline: now + HELLO_TIMEOUT };
-        }
-        let name = Json::encode(&self.channel_name.as_deref()).unwrap_or_default();
-        self.ask(ServiceId::CHANNEL_NAME_REQUEST, DataId::CHANNEL_NAME, &name, now);
-        self.channel = Exchange::Asked { deadline: now + CHANNEL_NAME_TIMEOUT };
-        if self.config.secret && self.config.auto_auth {
-            self.auth.begin(now);
-            self.ask(ServiceId::AUTH_REQUEST, DataId::AUTH_SEED, &Json::NULL, now);
-        }
+    /// A client's session that has no line yet; calls wait for `reopen`.
+    pub(crate) fn waiting(config: Config, now: Instant) -> Self {
+        let mut session = Self::new(config, now);
+        session.closed = Some(CloseReason::NotConnected);
+        session.out.clear();
+        session.events.clear();
+        session
     }
 
     // What comes in
@@ -244,12 +240,14 @@ impl Session {
 
     /// Takes a call to make. Its outcome comes as an event, exactly once.
     pub(crate) fn handle_call(&mut self, new: NewCall, now: Instant) {
-        let failure = match (&self.closed, self.config.dispatch.response_of(new.service_id)) {
+        let ended = self.closed.as_ref().filter(|_| !self.config.reconnect);
+        let failure = match (ended, self.config.dispatch.response_of(new.service_id)) {
             (Some(reason), _) => CallFailure::Lost(reason.clone()),
             (None, None) => CallFailure::UnknownService,
             (None, Some(response)) => {
                 self.calls.enqueue(new, response, now);
-                return self.send_calls(now);
+                self.send_calls(now);
+                return self.resume(now);
             }
         };
         self.completed(new.call, Err(failure));
@@ -257,7 +255,9 @@ impl Session {
 
     /// Forgets a call whose caller has gone.
     pub(crate) fn handle_cancel(&mut self, call: CallKey, now: Instant) {
-        self.calls.cancel(call, now);
+        if let Some(message_id) = self.calls.cancel(call, now) {
+            self.send_cancel(message_id, now);
+        }
         self.send_calls(now);
     }
 
@@ -287,8 +287,14 @@ impl Session {
 
     /// Takes the time; to be called when `poll_timeout` is due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        for call in self.calls.expired(now) {
+        for (call, message_id) in self.calls.expired(now) {
             self.completed(call, Err(CallFailure::TimedOut));
+            if let Some(message_id) = message_id {
+                self.send_cancel(message_id, now);
+            }
+        }
+        if self.closed.is_some() {
+            return;
         }
         self.expire_requests(now);
         self.send_calls(now);
@@ -327,27 +333,6 @@ impl Session {
         }
     }
 
-    /// Ends the session: calls fail at once, parked requests are dropped, nothing is dispatched any more.
-    pub(crate) fn close(&mut self, reason: CloseReason) {
-        if self.closed.is_some() {
-            return;
-        }
-        debug!(%reason, counters = ?self.counters, "connection ends");
-        self.events.retain(|event| matches!(event, Event::Completed { .. }));
-        for call in self.calls.end_all() {
-            self.completed(call, Err(CallFailure::Lost(reason.clone())));
-        }
-        self.requests.clear_parked();
-        self.auth = Auth::default();
-        self.closed = Some(reason);
-    }
-
-    /// Takes no further requests; `is_idle` tells when those that run are answered.
-    pub(crate) fn drain(&mut self) {
-        self.draining = true;
-        self.requests.clear_parked();
-    }
-
     // What goes out
 
     /// The next thing to do or to know.
@@ -363,7 +348,7 @@ impl Session {
     /// When `handle_timeout` wants to be called; it may be early, never late.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         if self.closed.is_some() {
-            return None;
+            return self.calls.deadline();
         }
         [
             self.calls.deadline(),
@@ -385,6 +370,21 @@ impl Session {
     /// Why the session has ended.
     pub(crate) fn close_reason(&self) -> Option<&CloseReason> {
         self.closed.as_ref()
+    }
+
+    /// Whether calls wait for another line, once this one has ended.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.closed.is_none() || self.config.reconnect
+    }
+
+    /// Whether calls are sent at once.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready && self.closed.is_none()
+    }
+
+    /// Whether a request has yet to be answered.
+    pub(crate) fn is_running(&self, request: RequestId) -> bool {
+        self.requests.is_running(request)
     }
 
     /// Whether nothing runs and nothing waits to be sent.
@@ -421,216 +421,6 @@ impl Session {
     }
 
     fn write_deadline(&self) -> Option<Instant> {
-        self.progress.map(|progress| after(self.config.limits.write_timeout, progress))
+        self.progress.map(|progress| after(progress, self.config.limits.write_timeout))
     }
-
-    // Parts of the work
-
-    fn completed(&mut self, call: CallKey, outcome: CallOutcome) {
-        self.events.push_back(Event::Completed { call, outcome });
-    }
-
-    fn check_ready(&mut self, now: Instant) {
-        let speaks = self.config.role == Role::Client || self.deframer.is_some();
-        let known = speaks && !(self.needs_hello() && matches!(self.hello, Exchange::Asked { .. }));
-        let trusted = !self.config.secret || !self.config.auto_auth || self.auth.is_trusted();
-        if !self.ready && known && trusted && self.closed.is_none() {
-            self.ready = true;
-            self.events.push_back(Event::Ready);
-            self.send_calls(now);
-        }
-    }
-
-    /// Whether the peer has to answer HELLO: STP may lead to an old one (protocol.md section 4, step 3).
-    fn needs_hello(&self) -> bool {
-        self.config.framing != Some(Framing::Stp)
-    }
-
-    /// HELLO has no answer, or none that can be read.
-    fn hello_failed(&mut self) {
-        self.hello = Exchange::Off;
-        if self.needs_hello() {
-            self.close(CloseReason::PeerTooOld);
-        }
-    }
-
-    fn judge(&mut self, right: bool, now: Instant) {
-        let was_trusted = self.auth.is_trusted();
-        let Some(origin) = self.auth.judge(right) else { return };
-        self.respond(&origin, Status::OKAY, if right { "true" } else { "false" }, now);
-        if right {
-            self.trust = None;
-            self.check_ready(now);
-        } else {
-            warn!("the peer's key is wrong");
-            if was_trusted {
-                self.login_begun = false;
-                self.restart_trust(now);
-            }
-        }
-    }
-
-    /// The time a peer has to be trusted (protocol.md section 8).
-    fn restart_trust(&mut self, now: Instant) {
-        if self.is_gated() && self.config.role == Role::Server && !self.login_begun {
-            let limits = &self.config.limits;
-            let lenient = self.config.dispatch.has_public_data() || !self.config.auto_auth;
-            let time = if lenient { limits.public_idle_timeout } else { limits.trust_timeout };
-            self.trust = Some(after(time, now));
-        }
-    }
-
-    fn authentication_failed(&mut self, reason: &'static str) {
-        if self.auth.fail() && self.config.auto_auth {
-            self.close(CloseReason::AuthenticationFailed(reason));
-        }
-    }
-
-    fn expire_requests(&mut self, now: Instant) {
-        for request in self.requests.expired(now) {
-            let Some(running) = self.requests.finish(request) else { continue };
-            self.counters.expired += 1;
-            self.events.push_back(Event::Expired { request, handler: running.handler });
-            if let Some(origin) = running.origin {
-                let data = self.fault_data("handler timed out");
-                self.answer(request, &origin, Status::CALLBACK_ERROR, &data, now);
-            }
-        }
-        self.resume(now);
-    }
-
-    /// Starts parked requests while there is room.
-    fn resume(&mut self, now: Instant) {
-        while self.requests.running() < self.config.limits.max_in_flight && self.closed.is_none() {
-            let Some((incoming, origin)) = self.requests.unpark() else { return };
-            self.requests.start(&incoming, origin, now);
-            self.events.push_back(Event::Dispatch(incoming));
-        }
-    }
-
-    fn send_calls(&mut self, now: Instant) {
-        if !self.ready || self.closed.is_some() {
-            return;
-        }
-        while let Some((waiting, message_id)) =
-            self.calls.next_to_send(self.agreement.message_id, self.agreement.window)
-        {
-            let header = Header {
-                service_id: waiting.new.service_id,
-                data_id: waiting.new.data_id,
-                status: Status::OKAY,
-                message_id,
-            };
-            let format = self.format_for(message_id);
-            // The caller wrote the data as JSON, which is UTF-8.
-            let data = str::from_utf8(&waiting.new.data).unwrap_or("null");
-            match self.send(&header, data, format, now) {
-                Ok(()) => self.calls.sent(&waiting, message_id),
-                Err(error) => {
-                    self.completed(waiting.new.call, Err(CallFailure::NotSendable(error.to_string())));
-                }
-            }
-            if self.closed.is_some() {
-                return;
-            }
-        }
-    }
-
-    /// A struct frame has no room for a message id.
-    fn format_for(&self, message_id: Option<u64>) -> Format {
-        if message_id.is_some() { Format::Json } else { self.format }
-    }
-
-    /// Sends a request of the protocol's own.
-    fn ask(&mut self, service_id: ServiceId, data_id: DataId, data: &Json, now: Instant) {
-        let header = Header { service_id, data_id, status: Status::OKAY, message_id: None };
-        if let Err(error) = self.send(&header, data.as_str(), self.format, now) {
-            debug!(%service_id, %error, "not sent");
-        }
-    }
-
-    /// Gives an answer its turn, and those that were held for it.
-    fn answer(&mut self, request: RequestId, origin: &Origin, status: Status, data: &str, now: Instant) {
-        if !self.requests.may_leave(origin, request) {
-            return self.requests.hold(origin, request, status, Json::from_valid(data.to_owned().into()));
-        }
-        self.respond(origin, status, data, now);
-        while let Some((origin, held)) = self.requests.next_held(origin) {
-            self.respond(&origin, held.status, held.data.as_str(), now);
-        }
-    }
-
-    /// Sends an answer; one that cannot be sent becomes status 2 with the reason.
-    fn respond(&mut self, origin: &Origin, status: Status, data: &str, now: Instant) {
-        let header = Header {
-            service_id: origin.response,
-            data_id: origin.data_id,
-            status,
-            message_id: origin.message_id,
-        };
-        let Err(error) = self.send(&header, data, origin.format, now) else { return };
-        let header = Header { status: Status::CALLBACK_ERROR, ..header };
-        let text = self.fault_data(&format!("response {error}"));
-        if self.send(&header, &text, origin.format, now).is_ok() {
-            return;
-        }
-        if let Err(error) = self.send(&header, "null", origin.format, now) {
-            // Not even the bare status fits: the peer does not take what it asked for.
-            self.close(match error {
-                NotSent::TooLarge { size: found, max_frame: limit } => {
-                    CloseReason::FrameTooLarge { found, limit, setting: "the peer's max_frame" }
-                }
-                NotSent::NoRoom { size, setting, .. } => {
-                    let (limit, _) = self.unsent_limit();
-                    CloseReason::BufferTooLarge { found: self.out.len() + size, limit, setting }
-                }
-                NotSent::Encode(error) => CloseReason::Transport(error.to_string()),
-            });
-        }
-    }
-
-    /// The data of an error outcome; a peer that is not trusted gets no text (protocol.md section 1).
-    fn fault_data(&self, message: &str) -> String {
-        #[derive(serde::Serialize)]
-        struct FaultData<'a> {
-            error: &'a str,
-        }
-        if message.is_empty() || self.is_gated() {
-            return "null".to_owned();
-        }
-        let fault = Fault::callback_error(message);
-        serde_json::to_string(&FaultData { error: fault.message() }).unwrap_or_else(|_| "null".to_owned())
-    }
-
-    /// Appends one frame to what is to be sent.
-    fn send(&mut self, header: &Header, data: &str, format: Format, now: Instant) -> Result<(), NotSent> {
-        let unsent = self.out.len();
-        let (max_unsent, setting) = self.unsent_limit();
-        let max_frame = self.agreement.max_frame;
-        self.framer.frame(&mut self.out, |frame| {
-            let start = frame.len();
-            frame::encode(format, header, data, frame)?;
-            let size = frame.len() - start;
-            if size > max_frame {
-                return Err(NotSent::TooLarge { size, max_frame });
-            }
-            if unsent + size > max_unsent {
-                return Err(NotSent::NoRoom { size, free: max_unsent.saturating_sub(unsent), setting });
-            }
-            Ok(())
-        })?;
-        self.progress.get_or_insert(now);
-        Ok(())
-    }
-}
-
-/// Why a frame is not sent.
-#[derive(Debug, thiserror::Error)]
-enum NotSent {
-    #[error("of {size} bytes exceeds max_frame of {max_frame}")]
-    TooLarge { size: usize, max_frame: usize },
-    #[error("of {size} bytes exceeds the {free} bytes free of {setting}")]
-    NoRoom { size: usize, free: usize, setting: &'static str },
-    #[error("cannot be written: {0}")]
-    Encode(#[from] EncodeError),
 }

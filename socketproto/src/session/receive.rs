@@ -13,7 +13,7 @@ use crate::session::auth::SeedOutcome;
 use crate::session::budget::after;
 use crate::session::calls::Match;
 use crate::session::event::{CloseReason, Event, Incoming};
-use crate::session::hello::Hello;
+use crate::session::hello::{Cancel, Hello};
 use crate::session::requests::Origin;
 use crate::session::{Exchange, Role, Session};
 
@@ -144,7 +144,7 @@ impl Session {
         };
         let request = self.requests.open(origin.as_ref());
         let incoming = Incoming { request, route, header, data };
-        if self.requests.running() < self.config.limits.max_in_flight && !self.requests.has_parked() {
+        if self.has_room() && !self.requests.has_parked() {
             self.requests.start(&incoming, origin, now);
             self.events.push_back(Event::Dispatch(incoming));
             return;
@@ -181,8 +181,9 @@ impl Session {
             ServiceId::CHANNEL_NAME_RESPONSE => self.handle_channel_response(header, data),
             ServiceId::HELLO_REQUEST => self.handle_hello_request(header, data, format, now),
             ServiceId::HELLO_RESPONSE => self.handle_hello_response(header, data, now),
+            ServiceId::CANCEL => self.handle_cancelled(header, data, now),
             // A request has an even id, its response the next.
-            other if other.value() % 2 == 0 && other != ServiceId::CANCEL => {
+            other if other.value() % 2 == 0 => {
                 let response = ServiceId::new(other.value() + 1);
                 let status = if self.is_gated() {
                     Status::AUTHENTICATION_REQUIRED
@@ -196,6 +197,19 @@ impl Session {
         self.check_ready(now);
     }
 
+    /// The peer has given up a call (protocol.md 7.6).
+    fn handle_cancelled(&mut self, header: &Header, data: &Json, now: Instant) {
+        let cancelled = data.decode::<Cancel>().ok().filter(|_| header.data_id == DataId::CANCEL);
+        let Some(cancel) = cancelled.filter(|_| !self.is_gated()) else {
+            self.counters.unhandled += 1;
+            return;
+        };
+        if let Some((request, running)) = self.requests.cancel(cancel.message_id) {
+            self.events.push_back(Event::Cancelled { request, handler: running.handler });
+            self.resume(now);
+        }
+    }
+
     fn handle_auth_request(&mut self, header: &Header, data: &Json, format: Format, now: Instant) {
         let origin = origin(ServiceId::AUTH_RESPONSE, header, format);
         let known = matches!(header.data_id, DataId::AUTH_SEED | DataId::AUTH_KEY | DataId::AUTH_SECURE);
@@ -206,7 +220,7 @@ impl Session {
             DataId::AUTH_SEED => {
                 if !self.auth.is_trusted() && !self.login_begun {
                     self.login_begun = true;
-                    self.trust = Some(after(self.config.limits.trust_timeout, now));
+                    self.trust = Some(after(now, self.config.limits.trust_timeout));
                 }
                 let question = self.auth.seed_requested(origin);
                 self.events.push_back(Event::Ask(question));
@@ -262,9 +276,8 @@ impl Session {
         if header.data_id != DataId::CHANNEL_NAME {
             return self.refuse(&origin, Status::SERVICE_OR_DATA_UNKNOWN, now);
         }
-        let first = self.channel != Exchange::Done;
-        self.channel = Exchange::Done;
         if data.is_null() {
+            self.channel = Exchange::Done;
             let name = Json::encode(&self.channel_name.as_deref()).unwrap_or_default();
             return self.respond(&origin, Status::OKAY, name.as_str(), now);
         }
@@ -273,7 +286,8 @@ impl Session {
                 self.fault_data("a channel name is text of 1 to 64 characters without control characters");
             return self.respond(&origin, Status::CALLBACK_ERROR, &text, now);
         };
-        if first {
+        // One exchange a connection; an invalid name is none.
+        if std::mem::replace(&mut self.channel, Exchange::Done) != Exchange::Done {
             if let Some(own) = self.config.channel_name.as_deref().filter(|own| *own != name) {
                 warn!(own, theirs = name, "the client's channel name differs and is taken over");
             }

@@ -63,7 +63,7 @@ impl Requests {
 
     /// Counts the request as running until its outcome comes.
     pub(super) fn start(&mut self, incoming: &Incoming, origin: Option<Origin>, now: Instant) {
-        let deadline = after(incoming.route.timeout, now);
+        let deadline = after(now, incoming.route.timeout);
         self.earliest.add(deadline);
         self.running.insert(incoming.request, Running { origin, handler: incoming.route.handler, deadline });
     }
@@ -71,6 +71,28 @@ impl Requests {
     /// Ends a request; none where it is over already.
     pub(super) fn finish(&mut self, request: RequestId) -> Option<Running> {
         self.running.remove(&request)
+    }
+
+    /// Ends the request of this message id without an answer: its caller has gone. Gives what ran for it.
+    pub(super) fn cancel(&mut self, message_id: u64) -> Option<(RequestId, Running)> {
+        let is_meant =
+            |origin: &Option<Origin>| origin.is_some_and(|origin| origin.message_id == Some(message_id));
+        if let Some(at) = self.parked.iter().position(|(_, origin)| is_meant(origin)) {
+            let (incoming, _) = self.parked.remove(at)?;
+            self.parked_bytes -= cost(&incoming);
+            return None;
+        }
+        let request = *self.running.iter().find(|(_, running)| is_meant(&running.origin))?.0;
+        Some((request, self.finish(request)?))
+    }
+
+    /// Begins anew on another line; names of requests are not used again, so that late outcomes find nothing.
+    pub(super) fn restart(&mut self) {
+        *self = Self { next: self.next, ..Self::default() };
+    }
+
+    pub(super) fn is_running(&self, request: RequestId) -> bool {
+        self.running.contains_key(&request)
     }
 
     pub(super) fn running(&self) -> usize {

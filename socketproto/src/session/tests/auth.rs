@@ -212,10 +212,12 @@ fn frames_behind_a_key_wait_for_its_verdict() {
 #[test]
 fn a_seed_that_cannot_be_made_is_status_2() {
     let mut line = Line::server(config(Role::Server).secret());
+    line.tell("0/0", &format!("1/0 \"{}\"", seed(1)));
     line.asks_held = true;
     line.tell_all(&["0/0", "10/1"], "ask seed");
     line.answer(AuthAnswer::Seed(None), "1/0 s2 | 11/1 s3");
-    line.tell("0/1 \"ab\"", "1/1 false");
+    // The seed before it is dead all the same.
+    line.tell(&format!("0/1 \"{}\"", key(&seed(1))), "1/1 false");
 }
 
 #[test]

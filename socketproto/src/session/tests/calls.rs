@@ -260,11 +260,7 @@ fn a_call_that_has_no_frame_is_not_sent_and_those_behind_it_are() {
     let mut line = with_ids();
     let deep = "[".repeat(127) + &"]".repeat(127);
     line.session.handle_call(NewCall { data: deep.into(), ..new_call(70, "10/1", SECOND) }, line.now);
-    line.call(
-        71,
-        "10/1",
-        "call 70: not sendable, cannot be written: the data nest deeper than 126 | 10/1 #2",
-    );
+    line.call(71, "10/1", "call 70: not sendable, cannot be sent: the data nest deeper than 126 | 10/1 #2");
 }
 
 #[test]

@@ -87,6 +87,16 @@ fn a_fault_is_its_status_and_its_text() {
 }
 
 #[test]
+fn an_outcome_that_nests_too_deep_is_status_2() {
+    let deep = |depth| "[".repeat(depth) + &"]".repeat(depth);
+    let mut line = server();
+    line.tell_all(&["10/1 #1", "10/1 #2"], "run 1: 10/1 #1 | run 2: 10/1 #2");
+    line.reply(1, &deep(126), &format!("11/1 #1 {}", deep(126)));
+    let refused = r#"11/1 s2 #2 {"error":"response cannot be sent: the data nest deeper than 126"}"#;
+    line.reply(2, &deep(127), refused);
+}
+
+#[test]
 fn a_handler_that_takes_too_long_is_status_2_and_what_it_says_later_is_dropped() {
     let mut line = server();
     line.tell("10/1 #4", "run 1: 10/1 #4");

@@ -281,12 +281,17 @@ fn where_logins_are_made_by_hand_a_peer_has_60_s() {
 
 #[test]
 fn a_peer_that_loses_its_trust_has_10_s_to_regain_it() {
-    let mut line = Line::trusted_server(config(Role::Server));
-    line.wait(100 * SECOND, "");
-    line.tell("0/0", &format!("1/0 \"{}\"", seed(2)));
-    line.wait(100 * SECOND, "");
-    line.tell("0/1", "1/1 false");
-    line.wait(TEN - MILLISECOND, "");
+    let lost = || {
+        let mut line = Line::trusted_server(config(Role::Server));
+        line.wait(100 * SECOND, "");
+        line.tell("0/0", &format!("1/0 \"{}\"", seed(2)));
+        line.wait(100 * SECOND, "");
+        line.tell("0/1", "1/1 false");
+        line.wait(TEN - MILLISECOND, "");
+        line
+    };
+    lost().wait(MILLISECOND, NO_TRUST);
+    let mut line = lost();
     line.tell("0/0", &format!("1/0 \"{}\"", seed(3)));
     line.wait(TEN - MILLISECOND, "");
     line.tell(&format!("0/1 \"{}\"", key(&seed(3))), "1/1 true");
@@ -336,6 +341,30 @@ fn parked_requests_count_with_1_kib_each_and_more_than_max_parked_end_the_connec
     let mut line = narrow();
     line.tell_all(&["10/1", "10/1", "10/1", "10/1"], "run 1: 10/1 | run 2: 10/1");
     line.tell("10/1 12345", "end: 3085 bytes exceed max_parked of 3084");
+}
+
+#[test]
+fn a_request_whose_handler_waits_for_the_peer_gives_its_place_back() {
+    let mut line = narrow();
+    line.tell_all(&["10/1", "10/2", "20/2"], "run 1: 10/1 | run 2: 10/2");
+    line.call(70, "10/1", "10/1 #1");
+    line.nested_call(71, "10/1", "run 3: 20/2 | 10/1 #2");
+    line.tell("30/3", "");
+    line.tell("11/1 #2", "call 71: null");
+    line.reply(3, "3", "21/2 3");
+    line.reply(1, "1", "run 4: 30/3 | 11/1 1");
+}
+
+#[test]
+fn requests_whose_handlers_wait_for_the_peer_are_bounded_by_memory() {
+    let mut line = narrow();
+    line.tell_all(&["10/1", "10/2"], "run 1: 10/1 | run 2: 10/2");
+    for call in 0..3 {
+        line.nested_call(call, "10/1", &format!("10/1 #{}", call + 1));
+        line.tell("10/1", &format!("run {}: 10/1", call + 3));
+    }
+    line.nested_call(3, "10/1", "10/1 #4");
+    line.tell("10/1", "");
 }
 
 #[test]

@@ -9,6 +9,8 @@ mod dialogue;
 mod garbage;
 mod gate;
 mod limits;
+mod lines;
+mod load;
 mod opening;
 mod pair;
 
@@ -16,7 +18,9 @@ use bytes::Bytes;
 use sha2::{Digest, Sha512};
 
 use super::*;
+use crate::frame;
 use crate::framing::Piece;
+use crate::message::Header;
 use crate::message::Message;
 use crate::session::dispatch::Route;
 
@@ -26,8 +30,7 @@ const OURS: &str = "00000000000000aa";
 const HELLO: &str =
     r#"{"session":"00000000000000bb","features":["message_id"],"max_frame":100000,"max_in_flight":2}"#;
 /// The HELLO of the default limits.
-const OUR_HELLO: &str =
-    r#"{"session":"00000000000000aa","features":["message_id"],"max_frame":8388608,"max_in_flight":256}"#;
+const OUR_HELLO: &str = r#"{"session":"00000000000000aa","features":["message_id","cancel"],"max_frame":8388608,"max_in_flight":256}"#;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -48,6 +51,7 @@ fn config(role: Role) -> Config {
         channel_name: None,
         secret: false,
         auto_auth: true,
+        reconnect: false,
         hello: role == Role::Client,
         framing: (role == Role::Client).then_some(Framing::Length),
         format: Format::Json,
@@ -405,6 +409,7 @@ fn message(text: &str) -> Message {
     let service_id = match service_id {
         "hello" => ServiceId::HELLO_REQUEST,
         "hello-answer" => ServiceId::HELLO_RESPONSE,
+        "cancel" => ServiceId::CANCEL,
         number => ServiceId::new(number.parse().unwrap()),
     };
     let mut header = Header {
@@ -434,6 +439,7 @@ fn show(message: &Message) -> String {
     let service_id = match *service_id {
         ServiceId::HELLO_REQUEST => "hello".to_owned(),
         ServiceId::HELLO_RESPONSE => "hello-answer".to_owned(),
+        ServiceId::CANCEL => "cancel".to_owned(),
         other => other.value().to_string(),
     };
     let mut shown = format!("{service_id}/{}", data_id.value());
@@ -454,6 +460,7 @@ fn show_event(event: Event) -> String {
         Event::Dispatch(Incoming { request, header, data, .. }) => {
             format!("run {request}: {}", show(&Message::from_parts(header, data)))
         }
+        Event::Cancelled { request, .. } => format!("cancelled {request}"),
         Event::Expired { request, .. } => format!("expired {request}"),
         Event::Completed { call, outcome: Ok((status, data)) } => {
             let status = if status.is_okay() { String::new() } else { format!("s{} ", status.value()) };

@@ -227,6 +227,7 @@ fn a_name_is_1_to_64_characters_without_control_characters() {
     let mut line = Line::server(config(Role::Server).secret());
     line.tell("8/0 5", "9/0 s2");
     line.tell("8/0 \"pump\"", "9/0");
+    line.has_name(Some("pump"));
 }
 
 #[test]

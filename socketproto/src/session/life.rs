@@ -1,0 +1,138 @@
+//! The life of a line: it is opened, becomes ready, is trusted, and ends (protocol.md sections 4, 5 and 8).
+
+use std::time::Instant;
+
+use tracing::{debug, warn};
+
+use crate::framing::Framing;
+use crate::id::{DataId, ServiceId, Status};
+use crate::message::Json;
+use crate::session::auth::Auth;
+use crate::session::budget::after;
+use crate::session::event::{CallFailure, CloseReason, Event};
+use crate::session::hello::Hello;
+use crate::session::{CHANNEL_NAME_TIMEOUT, Exchange, HELLO_TIMEOUT, Role, Session};
+
+impl Session {
+    /// The exchanges that a client begins (protocol.md section 4).
+    pub(super) fn open(&mut self, now: Instant) {
+        if self.config.hello {
+            let data = Hello::data(&self.config.session, &self.config.limits);
+            self.ask(ServiceId::HELLO_REQUEST, DataId::HELLO, &data, now);
+            self.hello = Exchange::Asked { deadline: now + HELLO_TIMEOUT };
+        }
+        let name = Json::encode(&self.channel_name.as_deref()).unwrap_or_default();
+        self.ask(ServiceId::CHANNEL_NAME_REQUEST, DataId::CHANNEL_NAME, &name, now);
+        self.channel = Exchange::Asked { deadline: now + CHANNEL_NAME_TIMEOUT };
+        if self.config.secret && self.config.auto_auth {
+            self.auth.begin(now);
+            self.ask(ServiceId::AUTH_REQUEST, DataId::AUTH_SEED, &Json::NULL, now);
+        }
+    }
+
+    /// Ends the line: calls that were sent fail at once, parked requests are dropped, nothing is dispatched any more.
+    /// Calls that wait fail too, unless another line follows.
+    pub(crate) fn close(&mut self, reason: CloseReason) {
+        if self.closed.is_some() {
+            return;
+        }
+        debug!(%reason, counters = ?self.counters, "connection ends");
+        self.events.retain(|event| matches!(event, Event::Completed { .. }));
+        for call in self.calls.end_sent() {
+            self.completed(call, Err(CallFailure::Lost(reason.clone())));
+        }
+        if !self.config.reconnect {
+            self.fail_waiting(&reason);
+        }
+        self.requests.clear_parked();
+        self.auth = Auth::default();
+        self.closed = Some(reason);
+    }
+
+    /// Ends the session for good: no other line follows.
+    pub(crate) fn end(&mut self, reason: CloseReason) {
+        self.config.reconnect = false;
+        self.fail_waiting(&reason);
+        self.close(reason);
+    }
+
+    pub(super) fn fail_waiting(&mut self, reason: &CloseReason) {
+        for call in self.calls.end_waiting() {
+            self.completed(call, Err(CallFailure::Lost(reason.clone())));
+        }
+    }
+
+    /// Begins anew on another line: nothing is kept but the calls that wait and the names of requests.
+    pub(crate) fn reopen(&mut self, now: Instant) {
+        let mut next = Self::new(self.config.clone(), now);
+        std::mem::swap(&mut next.calls, &mut self.calls);
+        std::mem::swap(&mut next.requests, &mut self.requests);
+        next.requests.restart();
+        self.events.append(&mut next.events);
+        std::mem::swap(&mut next.events, &mut self.events);
+        next.check_ready(now);
+        *self = next;
+    }
+
+    /// Takes no further requests; `is_idle` tells when those that run are answered.
+    pub(crate) fn drain(&mut self) {
+        self.draining = true;
+        self.requests.clear_parked();
+    }
+
+    pub(super) fn check_ready(&mut self, now: Instant) {
+        let speaks = self.config.role == Role::Client || self.deframer.is_some();
+        let known = speaks && !(self.needs_hello() && matches!(self.hello, Exchange::Asked { .. }));
+        let trusted = !self.config.secret || !self.config.auto_auth || self.auth.is_trusted();
+        if !self.ready && known && trusted && self.closed.is_none() {
+            self.ready = true;
+            self.events.push_back(Event::Ready);
+            self.send_calls(now);
+        }
+    }
+
+    /// Whether the peer has to answer HELLO: STP may lead to an old one (protocol.md section 4, step 3).
+    pub(super) fn needs_hello(&self) -> bool {
+        self.config.framing != Some(Framing::Stp)
+    }
+
+    /// HELLO has no answer, or none that can be read.
+    pub(super) fn hello_failed(&mut self) {
+        self.hello = Exchange::Off;
+        if self.needs_hello() {
+            self.close(CloseReason::PeerTooOld);
+        }
+    }
+
+    pub(super) fn judge(&mut self, right: bool, now: Instant) {
+        let was_trusted = self.auth.is_trusted();
+        let Some(origin) = self.auth.judge(right) else { return };
+        self.respond(&origin, Status::OKAY, if right { "true" } else { "false" }, now);
+        if right {
+            self.trust = None;
+            self.check_ready(now);
+        } else {
+            warn!("the peer's key is wrong");
+            if was_trusted {
+                self.login_begun = false;
+                self.restart_trust(now);
+            }
+        }
+    }
+
+    /// The time a peer has to be trusted (protocol.md section 8).
+    pub(super) fn restart_trust(&mut self, now: Instant) {
+        if self.is_gated() && self.config.role == Role::Server && !self.login_begun {
+            let limits = &self.config.limits;
+            let lenient = self.config.dispatch.has_public_data() || !self.config.auto_auth;
+            let time = if lenient { limits.public_idle_timeout } else { limits.trust_timeout };
+            self.trust = Some(after(now, time));
+        }
+    }
+
+    pub(super) fn authentication_failed(&mut self, reason: &'static str) {
+        if self.auth.fail() && self.config.auto_auth {
+            self.close(CloseReason::AuthenticationFailed(reason));
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What is sent: calls and answers become frames.
+
+use std::time::Instant;
+
+use tracing::debug;
+
+use crate::fault::Fault;
+use crate::frame::{self, EncodeError, Format};
+use crate::id::{DataId, ServiceId, Status};
+use crate::limits::Limits;
+use crate::message::{Header, Json};
+use crate::session::Session;
+use crate::session::event::{CallFailure, CallKey, CallOutcome, CloseReason, Event, RequestId};
+use crate::session::hello::Cancel;
+use crate::session::requests::Origin;
+
+impl Session {
+    pub(super) fn completed(&mut self, call: CallKey, outcome: CallOutcome) {
+        self.events.push_back(Event::Completed { call, outcome });
+    }
+
+    pub(super) fn expire_requests(&mut self, now: Instant) {
+        for request in self.requests.expired(now) {
+            let Some(running) = self.requests.finish(request) else { continue };
+            self.counters.expired += 1;
+            self.events.push_back(Event::Expired { request, handler: running.handler });
+            if let Some(origin) = running.origin {
+                let data = self.fault_data("handler timed out");
+                self.answer(request, &origin, Status::CALLBACK_ERROR, &data, now);
+            }
+        }
+        self.resume(now);
+    }
+
+    /// Whether another request may run. Those whose handlers wait for the peer do not count, else two sides that call
+    /// each other back would wait for ever (protocol.md 8.1); memory bounds them, as if they were parked.
+    pub(super) fn has_room(&self) -> bool {
+        let limits = &self.config.limits;
+        let running = self.requests.running();
+        let most = limits.max_in_flight + limits.max_parked / Limits::PARKED_OVERHEAD;
+        running.saturating_sub(self.calls.nested()) < limits.max_in_flight && running < most
+    }
+
+    /// Starts parked requests while there is room.
+    pub(super) fn resume(&mut self, now: Instant) {
+        while self.has_room() && self.closed.is_none() {
+            let Some((incoming, origin)) = self.requests.unpark() else { return };
+            self.requests.start(&incoming, origin, now);
+            self.events.push_back(Event::Dispatch(incoming));
+        }
+    }
+
+    pub(super) fn send_calls(&mut self, now: Instant) {
+        if !self.ready || self.closed.is_some() {
+            return;
+        }
+        while let Some((waiting, message_id)) =
+            self.calls.next_to_send(self.agreement.message_id, self.agreement.window)
+        {
+            let header = Header {
+                service_id: waiting.new.service_id,
+                data_id: waiting.new.data_id,
+                status: Status::OKAY,
+                message_id,
+            };
+            let format = self.format_for(message_id);
+            // The caller wrote the data as JSON, which is UTF-8.
+            let data = str::from_utf8(&waiting.new.data).unwrap_or("null");
+            match self.send(&header, data, format, now) {
+                Ok(()) => self.calls.sent(&waiting, message_id),
+                Err(error) => {
+                    self.completed(waiting.new.call, Err(CallFailure::NotSendable(error.to_string())));
+                }
+            }
+            if self.closed.is_some() {
+                return;
+            }
+        }
+    }
+
+    /// Tells the peer that a call has been given up (protocol.md 7.6).
+    pub(super) fn send_cancel(&mut self, message_id: u64, now: Instant) {
+        if self.agreement.cancel && self.closed.is_none() {
+            let data = Json::encode(&Cancel { message_id }).unwrap_or_default();
+            self.ask(ServiceId::CANCEL, DataId::CANCEL, &data, now);
+        }
+    }
+
+    /// A struct frame has no room for a message id.
+    pub(super) fn format_for(&self, message_id: Option<u64>) -> Format {
+        if message_id.is_some() { Format::Json } else { self.format }
+    }
+
+    /// Sends a request of the protocol's own.
+    pub(super) fn ask(&mut self, service_id: ServiceId, data_id: DataId, data: &Json, now: Instant) {
+        let header = Header { service_id, data_id, status: Status::OKAY, message_id: None };
+        if let Err(error) = self.send(&header, data.as_str(), self.format, now) {
+            debug!(%service_id, %error, "not sent");
+        }
+    }
+
+    /// Gives an answer its turn, and those that were held for it.
+    pub(super) fn answer(
+        &mut self,
+        request: RequestId,
+        origin: &Origin,
+        status: Status,
+        data: &str,
+        now: Instant,
+    ) {
+        if !self.requests.may_leave(origin, request) {
+            return self.requests.hold(origin, request, status, Json::from_valid(data.to_owned().into()));
+        }
+        self.respond(origin, status, data, now);
+        while let Some((origin, held)) = self.requests.next_held(origin) {
+            self.respond(&origin, held.status, held.data.as_str(), now);
+        }
+    }
+
+    /// Sends an answer; one that cannot be sent becomes status 2 with the reason.
+    pub(super) fn respond(&mut self, origin: &Origin, status: Status, data: &str, now: Instant) {
+        let header = Header {
+            service_id: origin.response,
+            data_id: origin.data_id,
+            status,
+            message_id: origin.message_id,
+        };
+        let Err(error) = self.send(&header, data, origin.format, now) else { return };
+        let header = Header { status: Status::CALLBACK_ERROR, ..header };
+        let text = self.fault_data(&format!("response {error}"));
+        if self.send(&header, &text, origin.format, now).is_ok() {
+            return;
+        }
+        if let Err(error) = self.send(&header, "null", origin.format, now) {
+            // Not even the bare status fits: the peer does not take what it asked for.
+            self.close(match error {
+                NotSent::TooLarge { size: found, max_frame: limit } => {
+                    CloseReason::FrameTooLarge { found, limit, setting: "the peer's max_frame" }
+                }
+                NotSent::NoRoom { size, setting, .. } => {
+                    let (limit, _) = self.unsent_limit();
+                    CloseReason::BufferTooLarge { found: self.out.len() + size, limit, setting }
+                }
+                NotSent::Encode(error) => CloseReason::Transport(error.to_string()),
+            });
+        }
+    }
+
+    /// The data of an error outcome; a peer that is not trusted gets no text (protocol.md section 1).
+    pub(super) fn fault_data(&self, message: &str) -> String {
+        #[derive(serde::Serialize)]
+        struct FaultData<'a> {
+            error: &'a str,
+        }
+        if message.is_empty() || self.is_gated() {
+            return "null".to_owned();
+        }
+        let fault = Fault::callback_error(message);
+        serde_json::to_string(&FaultData { error: fault.message() }).unwrap_or_else(|_| "null".to_owned())
+    }
+
+    /// Appends one frame to what is to be sent.
+    fn send(&mut self, header: &Header, data: &str, format: Format, now: Instant) -> Result<(), NotSent> {
+        let unsent = self.out.len();
+        let (max_unsent, setting) = self.unsent_limit();
+        let max_frame = self.agreement.max_frame;
+        self.framer.frame(&mut self.out, |frame| {
+            let start = frame.len();
+            frame::encode(format, header, data, frame)?;
+            let size = frame.len() - start;
+            if size > max_frame {
+                return Err(NotSent::TooLarge { size, max_frame });
+            }
+            if unsent + size > max_unsent {
+                return Err(NotSent::NoRoom { size, free: max_unsent.saturating_sub(unsent), setting });
+            }
+            Ok(())
+        })?;
+        self.progress.get_or_insert(now);
+        Ok(())
+    }
+}
+
+/// Why a frame is not sent.
+#[derive(Debug, thiserror::Error)]
+enum NotSent {
+    #[error("of {size} bytes exceeds max_frame of {max_frame}")]
+    TooLarge { size: usize, max_frame: usize },
+    #[error("of {size} bytes exceeds the {free} bytes free of {setting}")]
+    NoRoom { size: usize, free: usize, setting: &'static str },
+    #[error("cannot be sent: {0}")]
+    Encode(#[from] EncodeError),
+}
