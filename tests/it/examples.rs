@@ -2,7 +2,7 @@
 
 use tokio::net::TcpSocket;
 
-use crate::support::{Ended, Program, example, run};
+use crate::support::{Ended, Program, disconnected, example, run};
 
 const SECRET: &str = "a secret of more than 16 bytes";
 
@@ -69,7 +69,7 @@ async fn the_thermostat_ends_on_a_signal_although_a_client_is_connected() {
     let client = socketproto::Client::connect(&server.url).await.expect("the server listens");
     server.signal("TERM").await;
     assert_eq!(server.end().await.code, Some(0));
-    client.closed().await;
+    disconnected(&client).await;
 }
 
 #[tokio::test]

@@ -10,7 +10,9 @@ use socketproto::{Cause, Error, Limits, Message};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::support::{Raw, Teller, Told, answer, encoded, framed, json, limits, read, teller, within};
+use crate::support::{
+    Raw, Teller, Told, answer, disconnected, encoded, framed, json, limits, read, teller, within,
+};
 
 /// What panics in here says.
 const ON_PURPOSE: &str = "on purpose";
@@ -294,7 +296,7 @@ async fn a_service_that_panics_when_it_is_dropped_hurts_no_other() {
     let client = within(Client::connect(server.address())).await.unwrap();
     assert_eq!(within(client.read::<u8>(1)).await.unwrap(), 5);
     within(server.shutdown()).await.unwrap();
-    within(client.closed()).await;
+    disconnected(&client).await;
     assert_eq!(within(trouble.alive()).await.unwrap(), 1);
 }
 
@@ -390,10 +392,7 @@ async fn what_nests_too_deep_is_not_sent() {
         "{error}"
     );
     assert_eq!(within(trouble.nested(126)).await.unwrap(), nested(126));
-    assert_fault(
-        within(trouble.nested(127)).await,
-        "response cannot be sent: the data nest deeper than 126",
-    );
+    assert_fault(within(trouble.nested(127)).await, "response cannot be sent: the data nest deeper than 126");
     assert_eq!(within(trouble.alive()).await.unwrap(), 1);
 }
 
@@ -507,12 +506,12 @@ async fn a_call_fails_at_once_when_the_server_goes() {
     let call = tokio::spawn(client.read::<u8>(7).timeout(FOR_EVER));
     let request = server.receive_request().await.expect("the call is sent");
     assert_eq!(request.data_id(), 7.into());
-    drop(server);
+    drop((server, listener));
     let error = within(call).await.unwrap().unwrap_err();
     assert!(matches!(error, Error::ConnectionLost { .. }), "{error}");
     assert!(error.to_string().contains("connection lost, outcome unknown: closed by the peer"), "{error}");
-    within(client.closed()).await;
-    assert!(!client.is_connected());
+    disconnected(&client).await;
+    within(client.close()).await;
     let error = within(client.read::<u8>(7)).await.unwrap_err();
     assert!(matches!(error, Error::ConnectionLost { .. }), "a call afterwards: {error}");
 }
@@ -608,7 +607,7 @@ async fn a_shutdown_lets_what_runs_end_and_answers_it() {
     assert_eq!(within(call).await.unwrap().unwrap(), 1);
     assert_eq!(within(asks_back).await.unwrap().unwrap(), "asked");
     within(shutdown).await.unwrap().unwrap();
-    within(client.closed()).await;
+    disconnected(&client).await;
 }
 
 #[tokio::test]
@@ -631,7 +630,7 @@ async fn a_shutdown_returns_although_clients_are_connected() {
         ];
         within(server.shutdown()).await.unwrap();
         for client in clients {
-            within(client.closed()).await;
+            disconnected(&client).await;
         }
         within(server.shutdown()).await.unwrap();
         within(server.closed()).await;
@@ -653,7 +652,7 @@ async fn a_server_is_closed_when_its_last_handle_is_dropped() {
         drop(server);
         client.read::<()>(1).await.unwrap();
         drop(clone);
-        within(client.closed()).await;
+        disconnected(&client).await;
     }
 }
 

@@ -10,6 +10,8 @@ use crate::support::repository;
 const LAYERS: &[(&str, &[&str])] = &[
     ("id", &[]),
     ("limits", &[]),
+    ("backoff", &[]),
+    ("event", &[]),
     ("fault", &["id"]),
     ("error", &["id", "fault"]),
     ("message", &["id"]),
@@ -26,6 +28,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "actor",
         &[
+            "backoff",
+            "event",
             "id",
             "fault",
             "error",
@@ -42,6 +46,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "endpoint",
         &[
+            "backoff",
+            "event",
             "id",
             "limits",
             "fault",
@@ -49,6 +55,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "message",
             "framing",
             "session",
+            "peer",
             "service",
             "callback",
             "secret",
@@ -59,6 +66,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
+            "backoff",
+            "event",
             "id",
             "limits",
             "fault",
@@ -77,8 +86,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "client",
         &[
-            "id", "limits", "fault", "error", "message", "session", "link", "peer", "service", "secret",
-            "actor", "endpoint",
+            "backoff", "event", "id", "limits", "fault", "error", "message", "session", "link", "peer",
+            "service", "secret", "actor", "endpoint",
         ],
     ),
     ("private", &["id", "fault", "message", "peer", "service"]),

@@ -9,7 +9,7 @@ use socketproto::{ClientBuilder, Error, PendingCall};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
 
-use crate::support::{block_on, within};
+use crate::support::{block_on, disconnected, within};
 
 /// Counts, and says on which thread.
 #[derive(Service, Client)]
@@ -63,7 +63,8 @@ async fn dialogue() -> String {
     let counter = CounterClient::new(&client);
     let thread = talk(&counter).await;
     server.shutdown().await.expect("it closes");
-    client.closed().await;
+    disconnected(&client).await;
+    client.close().await;
     let error = counter.count().await.unwrap_err();
     assert!(matches!(error, Error::ConnectionLost { .. }), "{error}");
     thread
@@ -136,7 +137,7 @@ fn a_server_in_a_system_is_served_by_it_to_clients_of_other_runtimes() {
     assert_eq!(block_on(talk(&CounterClient::new(&client))), thread);
     stop.send(()).expect("the system waits");
     system.join().expect("it ends well");
-    block_on(client.closed());
+    block_on(disconnected(&client));
 }
 
 // tokio

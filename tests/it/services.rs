@@ -8,7 +8,7 @@ use socketproto::prelude::*;
 use socketproto::{Cause, Error, ServerBuilder};
 use tokio::sync::Notify;
 
-use crate::support::{json, within};
+use crate::support::{disconnected, json, within};
 
 const LEVEL: DataId = DataId::new(2);
 
@@ -466,7 +466,18 @@ async fn a_listener_of_one_framing_takes_no_other(address: &str) {
     let server = Server::bind(format!("{address}?framing=length")).start().await.unwrap();
     // An old peer waits for nothing before it is ready; its `:<` is a length above the limit.
     let client = Client::connect(server.address()).old_peer().await.unwrap();
-    client.closed().await;
+    disconnected(&client).await;
+}
+
+async fn a_client_connects_again_to_a_server_that_came_back(address: &str) {
+    let (server, client, workshop) = workshop(address).await;
+    assert_eq!(workshop.title().await.unwrap(), "first");
+    server.shutdown().await.unwrap();
+    disconnected(&client).await;
+    let server = Server::bind(server.address()).service(Workshop::new("second")).start().await.unwrap();
+    assert_eq!(workshop.title().await.unwrap(), "second", "a call waits until the line is there again");
+    client.close().await;
+    server.shutdown().await.unwrap();
 }
 
 async fn many_clients_are_served_at_once(address: &str) {
@@ -572,6 +583,7 @@ over_both!(
     a_client_without_the_service_refuses_a_call_back,
     every_framing_and_format_serves_alike,
     a_listener_of_one_framing_takes_no_other,
+    a_client_connects_again_to_a_server_that_came_back,
     many_clients_are_served_at_once,
     more_calls_than_the_server_takes_at_once_wait_and_are_answered,
     the_name_of_the_channel_is_the_clients_or_else_the_servers,

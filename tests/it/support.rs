@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use socketproto::frame::{self, Format};
 use socketproto::framing::{Deframer, Framer, Framing, MAX_FRAME, Piece};
-use socketproto::{Header, Json, Limits, Message, ServiceId, Status};
+use socketproto::{Client, Header, Json, Limits, Message, ServiceId, Status};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, ChildStdin, Command};
@@ -27,6 +27,15 @@ pub(crate) async fn within<F: IntoFuture>(work: F) -> F::Output {
     match tokio::time::timeout(PATIENCE, work).await {
         Ok(output) => output,
         Err(_) => panic!("it hangs: no end within {PATIENCE:?}"),
+    }
+}
+
+/// Waits until a client has lost its line; it will try to connect again.
+pub(crate) async fn disconnected(client: &Client) {
+    let start = std::time::Instant::now();
+    while client.is_connected() {
+        assert!(start.elapsed() < PATIENCE, "it hangs: still connected after {PATIENCE:?}");
+        tokio::task::yield_now().await;
     }
 }
 
