@@ -140,6 +140,8 @@ impl Connection {
         if self.drain_until.is_some_and(|until| until <= now || self.session.is_idle()) {
             self.session.close(CloseReason::Local);
         }
+        // Before the outcomes: who is woken by one sees all that came before it.
+        self.show();
         self.hand_out(addr, cx, now);
         if let Some(Err(reason)) = self.line.as_mut().map(|line| line.write(&mut self.session, cx, now)) {
             self.session.close(reason);
@@ -148,7 +150,6 @@ impl Connection {
         if self.poll_closed(cx, now).is_ready() {
             return Poll::Ready(());
         }
-        self.show();
         if self.drain_until.is_some() && self.session.is_idle() {
             // The last answer has just left: the next turn closes.
             cx.waker().wake_by_ref();
