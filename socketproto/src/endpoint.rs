@@ -108,10 +108,11 @@ impl Settings {
         }
         check_limits(&self.limits)?;
         let (dispatch, handlers) = self.services.build(self.limits.handler_timeout)?;
-        let framing = match (role, address.old_peer) {
-            (Role::Server, _) => address.framing,
-            (Role::Client, true) => Some(Framing::Stp),
-            (Role::Client, false) => Some(Framing::Length),
+        let framing = match role {
+            _ if address.lossy => Some(Framing::Stp),
+            Role::Server => address.framing,
+            Role::Client if address.old_peer => Some(Framing::Stp),
+            Role::Client => Some(Framing::Length),
         };
         let config = Config {
             role,
@@ -123,6 +124,7 @@ impl Settings {
             hello: !address.old_peer,
             framing,
             format: address.format,
+            lossy: address.lossy,
             limits: Arc::new(self.limits),
             dispatch: Arc::new(dispatch),
         };

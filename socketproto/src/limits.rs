@@ -40,6 +40,9 @@ pub struct Limits {
     pub max_parked: usize,
     /// Bytes unsent to one peer: 24 MiB. A reply that does not fit becomes status 2.
     pub max_unsent: usize,
+    /// Bytes that all connections of an endpoint hold together, being received, parked or unsent: 256 MiB. From 80 % on
+    /// connections that hold more than 256 KiB take no requests; from 95 % on the largest is disconnected.
+    pub max_memory: usize,
     /// Time without progress while bytes wait to be sent: 30 s; then the peer is a slow reader and is disconnected.
     pub write_timeout: Duration,
     /// Time a handler may take: 30 s; then its caller gets status 2.
@@ -73,6 +76,7 @@ impl Default for Limits {
             max_in_flight: 256,
             max_parked: 16 * MIB,
             max_unsent: 24 * MIB,
+            max_memory: 256 * MIB,
             write_timeout: Duration::from_secs(30),
             handler_timeout: Duration::from_secs(30),
             protocol_errors: 32,

@@ -47,6 +47,8 @@ pub(crate) struct Outgoing {
     pub(crate) cancelled: Vec<CallKey>,
     /// The last handle is gone, or somebody asked for the end.
     pub(crate) close: bool,
+    /// The endpoint holds too much memory, and this connection most of it.
+    pub(crate) shed: bool,
 }
 
 impl Outgoing {
@@ -56,6 +58,7 @@ impl Outgoing {
         self.calls.clear();
         self.cancelled.clear();
         self.close = false;
+        self.shed = false;
     }
 }
 
@@ -242,6 +245,12 @@ impl Link {
     /// Asks for the end of the connection.
     pub(crate) fn request_close(&self) {
         self.lock().outgoing.close = true;
+        self.kick();
+    }
+
+    /// Asks for the end of a line that holds too much memory.
+    pub(crate) fn shed(&self) {
+        self.lock().outgoing.shed = true;
         self.kick();
     }
 

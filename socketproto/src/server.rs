@@ -8,7 +8,7 @@ use actix::Addr;
 use tokio_util::sync::CancellationToken;
 
 use crate::actor::Endpoint;
-use crate::actor::listener::{Listener, Shutdown};
+use crate::actor::listener::{Listener, Peers, Shutdown};
 use crate::actor::runtime::Runtime;
 use crate::endpoint::Settings;
 use crate::error::{Error, Result};
@@ -55,6 +55,7 @@ struct Inner {
     address: String,
     runtime: Runtime,
     listener: Addr<Listener>,
+    peers: Peers,
     closed: CancellationToken,
 }
 
@@ -69,6 +70,19 @@ impl Server {
     /// The address clients connect to, with the real port or name.
     pub fn address(&self) -> &str {
         &self.0.address
+    }
+
+    /// The peers that are connected, in the order in which they came; they can be called.
+    ///
+    /// ```
+    /// # async fn demo(server: socketproto::Server) {
+    /// for peer in server.peers() {
+    ///     println!("{} is trusted: {}", peer.address(), peer.is_trusted());
+    /// }
+    /// # }
+    /// ```
+    pub fn peers(&self) -> Vec<Peer> {
+        self.0.peers.list()
     }
 
     /// Stops accepting, lets run what runs for up to 5 s, sends what is left, closes.
@@ -294,9 +308,10 @@ impl ServerBuilder {
                 }
                 let endpoint = Arc::new(Endpoint::start(endpoint));
                 let closed = CancellationToken::new();
-                let listener = Listener::start(listener, endpoint, closed.clone());
+                let peers = Peers::default();
+                let listener = Listener::start(listener, endpoint, peers.clone(), closed.clone());
                 tracing::info!(%address, "server listens");
-                Ok(Server(Arc::new(Inner { address, runtime: own, listener, closed })))
+                Ok(Server(Arc::new(Inner { address, runtime: own, listener, peers, closed })))
             })
             .await?
     }

@@ -199,7 +199,7 @@ async fn requests_beyond_max_in_flight_wait_for_their_turn() {
 
 #[tokio::test]
 async fn a_client_holds_back_what_the_server_would_have_to_park() {
-    let limits = limits(|limits| (limits.max_in_flight, limits.max_parked) = (2, 0));
+    let limits = limits(|limits| (limits.max_in_flight, limits.max_parked) = (2, 1));
     let Setup { server, told, gate } = &mut setup(TCP, limits).await;
     let client = within(Client::connect(server.address())).await.unwrap();
     let device = DeviceClient::new(&client);
@@ -216,6 +216,11 @@ async fn who_lets_too_much_be_parked_is_closed() {
     let limits = limits(|limits| (limits.max_in_flight, limits.max_parked) = (1, 10_000));
     let Setup { server, told, .. } = &mut setup(TCP, limits).await;
     let mut raw = Raw::connect(server.address()).await;
+    let hello = serde_json::json!({
+        "session": "00112233445566aa", "features": [], "max_frame": 1 << 20, "max_in_flight": 256,
+    });
+    let hello = Message::new(ServiceId::HELLO_REQUEST, 0, json(&hello));
+    raw.ask(&hello).await.expect("who says HELLO is told the window");
     raw.send(&execute(3, &())).await;
     assert_eq!(within(told.next()).await, "begun");
     for _ in 0..10 {

@@ -17,6 +17,7 @@ use crate::actor::authenticator::{Answer, Ask};
 use crate::actor::dialer::Dialer;
 use crate::actor::gatekeeper::Gatekeeper;
 use crate::actor::handler::{Batch, HandlerMessage};
+use crate::actor::memory::Verdict;
 use crate::actor::pump::Pump;
 use crate::actor::ticket::connection_id;
 use crate::actor::timer::Timer;
@@ -28,6 +29,9 @@ use crate::transport::Connected;
 
 /// How long what is left to send may take when a connection is closed.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(150);
+
+/// How often a connection that is short of memory looks again.
+const MEMORY_RETRY: Duration = Duration::from_millis(50);
 
 /// Told once how the connection began: ready, or why it never was.
 pub(crate) type ReadySender = oneshot::Sender<Result<(), CloseReason>>;
@@ -81,6 +85,10 @@ pub(crate) struct Connection {
     on_end: Option<OnEnd>,
     drain_until: Option<Instant>,
     flush_until: Option<Instant>,
+    /// Bytes that were held at the end of the last turn.
+    held: usize,
+    /// When to look again whether there is memory.
+    retry_at: Option<Instant>,
     span: Span,
 }
 
@@ -113,6 +121,8 @@ impl Connection {
                 on_end: Some(on_end),
                 drain_until: None,
                 flush_until: None,
+                held: 0,
+                retry_at: None,
                 span,
             };
             if let Some(line) = line {
@@ -150,14 +160,26 @@ impl Connection {
         if self.poll_closed(cx, now).is_ready() {
             return Poll::Ready(());
         }
+        self.account(now);
         if self.drain_until.is_some() && self.session.is_idle() {
             // The last answer has just left: the next turn closes.
             cx.waker().wake_by_ref();
         }
         let dialing = self.dialer.as_ref().and_then(Dialer::deadline);
-        let deadlines = [self.session.poll_timeout(), self.drain_until, self.flush_until, dialing];
+        let deadlines =
+            [self.session.poll_timeout(), self.drain_until, self.flush_until, dialing, self.retry_at];
         self.timer.arm(deadlines.into_iter().flatten().min(), cx);
         Poll::Pending
+    }
+
+    /// Reports the memory that is held; where all together hold too much, requests wait.
+    fn account(&mut self, now: Instant) {
+        let held = self.session.held() + self.line.as_ref().map_or(0, Pump::buffered);
+        let verdict = self.endpoint.memory.report(&self.link, held, self.held);
+        self.held = held;
+        self.session.pause(verdict == Verdict::Pause, now);
+        // Nobody tells when others have let go.
+        self.retry_at = (verdict == Verdict::Pause).then(|| now + MEMORY_RETRY);
     }
 
     /// A line is there: the session begins on it.
@@ -193,6 +215,8 @@ impl Connection {
         if self.line.take().is_none() {
             return;
         }
+        self.endpoint.memory.report(&self.link, 0, self.held);
+        (self.held, self.retry_at) = (0, None);
         info!(%reason, "disconnected");
         self.flush_until = None;
         for handler in 0..self.handlers.len() {
@@ -230,6 +254,9 @@ impl Connection {
         }
         if taken.close {
             self.session.end(CloseReason::Local);
+        }
+        if taken.shed {
+            self.session.close(CloseReason::MemoryExceeded);
         }
         taken.clear();
     }

@@ -1,8 +1,9 @@
 //! The actor of one server: it accepts, counts, and in the end drains its connections.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tracing::{debug, info, warn};
 use crate::actor::Endpoint;
 use crate::actor::connection::{Connection, Drain, Start};
 use crate::link::Link;
+use crate::peer::Peer;
 use crate::transport::{self, Connected};
 
 /// Connections accepted in one turn; then those that are there have theirs.
@@ -42,11 +44,28 @@ impl Message for Gone {
     type Result = ();
 }
 
+/// The connections of a server, for those who hold its handle.
+#[derive(Clone, Default)]
+pub(crate) struct Peers(Arc<Mutex<BTreeMap<u64, Peer>>>);
+
+impl Peers {
+    /// In the order in which they were accepted.
+    pub(crate) fn list(&self) -> Vec<Peer> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// Each change of the map is one step, so a poisoned lock holds a sound map.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Peer>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The actor of one server.
 pub(crate) struct Listener {
     listener: Option<transport::Listener>,
     endpoint: Arc<Endpoint>,
     connections: FxHashMap<u64, Member>,
+    peers: Peers,
     next: u64,
     per_address: FxHashMap<IpAddr, usize>,
     max_connections: usize,
@@ -67,6 +86,7 @@ impl Listener {
     pub(crate) fn start(
         listener: transport::Listener,
         endpoint: Arc<Endpoint>,
+        peers: Peers,
         closed: CancellationToken,
     ) -> Addr<Self> {
         Self::create(|ctx| {
@@ -80,6 +100,7 @@ impl Listener {
                 max_connections: descriptors.map_or(max_connections, |free| free.min(max_connections)),
                 endpoint,
                 connections: FxHashMap::default(),
+                peers,
                 next: 0,
                 per_address: FxHashMap::default(),
                 backoff: MIN_BACKOFF,
@@ -130,6 +151,7 @@ impl Listener {
             *self.per_address.entry(ip).or_default() += 1;
         }
         let link = Arc::new(Link::new(Arc::clone(&line.peer)));
+        self.peers.lock().insert(id, Peer::of_endpoint(Arc::clone(&link)));
         let listener = addr();
         let on_end = Box::new(move || listener.do_send(Gone(id)));
         let endpoint = Arc::clone(&self.endpoint);
@@ -152,6 +174,7 @@ impl Listener {
     }
 
     fn forget(&mut self, id: u64) {
+        self.peers.lock().remove(&id);
         let Some(ip) = self.connections.remove(&id).and_then(|member| member.ip) else { return };
         if let Some(count) = self.per_address.get_mut(&ip) {
             *count -= 1;
@@ -175,6 +198,7 @@ impl Actor for Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         info!("server closed");
+        self.peers.lock().clear();
         self.closed.cancel();
     }
 }

@@ -16,6 +16,7 @@ mod dialer;
 pub(crate) mod gatekeeper;
 pub(crate) mod handler;
 pub(crate) mod listener;
+mod memory;
 mod pump;
 pub(crate) mod runtime;
 mod ticket;
@@ -28,6 +29,7 @@ use actix::{Actor, Addr, Recipient};
 use crate::actor::authenticator::Authenticator;
 use crate::actor::gatekeeper::Authorize;
 use crate::actor::handler::{HandlerMessage, contain};
+use crate::actor::memory::Memory;
 use crate::error::Result;
 use crate::event::ConnectionEvent;
 use crate::fault::Fault;
@@ -87,6 +89,7 @@ pub(crate) struct Endpoint {
     authenticator: Option<Addr<Authenticator>>,
     authorize: Option<Authorize>,
     on_event: Option<OnEvent>,
+    memory: Memory,
 }
 
 enum Hosted {
@@ -102,6 +105,7 @@ impl Endpoint {
             StartHandler::PerPeer(make) => Hosted::PerPeer(make),
         };
         Self {
+            memory: Memory::new(start.config.limits.max_memory),
             config: start.config,
             handlers: start.handlers.into_iter().map(host).collect(),
             authenticator: start.secret.map(|secret| Authenticator::new(secret).start()),

@@ -36,6 +36,11 @@ impl Pump {
         Self { stream, input: BytesMut::new() }
     }
 
+    /// Bytes that were read and are not taken yet.
+    pub(super) fn buffered(&self) -> usize {
+        self.input.len()
+    }
+
     /// Reads while there is something and the session takes it.
     pub(super) fn read(
         &mut self,

@@ -89,6 +89,17 @@ impl Count {
     }
 }
 
+/// How answers find their calls.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Pairing {
+    /// By message id.
+    ById,
+    /// The oldest call of the datum is answered first.
+    InOrder,
+    /// The same where answers can be lost: one call of a datum is outstanding.
+    OneAtATime,
+}
+
 /// Whose answer a response is.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Match {
@@ -111,25 +122,33 @@ impl Calls {
     }
 
     /// The next call that can be written now, with its message id where ids are agreed.
-    pub(super) fn next_to_send(&mut self, with_id: bool, window: usize) -> Option<(Waiting, Option<u64>)> {
-        let waiting = match self.take_first(with_id, true) {
+    pub(super) fn next_to_send(&mut self, pairing: Pairing, window: usize) -> Option<(Waiting, Option<u64>)> {
+        let waiting = match self.take_first(pairing, true) {
             Some(nested) => nested,
-            None if self.outstanding.windowed < window => self.take_first(with_id, false)?,
+            None if self.outstanding.windowed < window => self.take_first(pairing, false)?,
             None => return None,
         };
-        let message_id = with_id.then(|| {
+        let message_id = (pairing == Pairing::ById).then(|| {
             self.last_message_id = self.last_message_id % MAX_MESSAGE_ID + 1;
             self.last_message_id
         });
         Some((waiting, message_id))
     }
 
-    /// The first call of a queue that no tombstone holds up.
-    fn take_first(&mut self, with_id: bool, nested: bool) -> Option<Waiting> {
+    /// The first call of a queue that no other call of its datum holds up.
+    fn take_first(&mut self, pairing: Pairing, nested: bool) -> Option<Waiting> {
         let queue = if nested { &self.nested } else { &self.waiting };
-        let at = queue.iter().position(|waiting| with_id || !self.has_tombstone(waiting.key()))?;
+        let at = queue.iter().position(|waiting| !self.is_held_up(pairing, waiting.key()))?;
         let queue = if nested { &mut self.nested } else { &mut self.waiting };
         queue.remove(at)
+    }
+
+    fn is_held_up(&self, pairing: Pairing, key: Key) -> bool {
+        match pairing {
+            Pairing::ById => false,
+            Pairing::InOrder => self.has_tombstone(key),
+            Pairing::OneAtATime => self.in_order.contains_key(&key),
+        }
     }
 
     /// The call has been written.
@@ -249,6 +268,11 @@ impl Calls {
         waiting.map(|waiting| waiting.new.call).collect()
     }
 
+    /// Whether the peer has been asked something that it has yet to answer.
+    pub(super) fn has_sent(&self) -> bool {
+        self.outstanding != Count::default()
+    }
+
     /// The calls of handlers that are not over.
     pub(super) fn nested(&self) -> usize {
         self.outstanding.nested + self.nested.len()
@@ -312,13 +336,14 @@ mod tests {
     struct Line {
         calls: Calls,
         now: Instant,
-        with_id: bool,
+        pairing: Pairing,
         window: usize,
     }
 
     impl Line {
         fn new(with_id: bool, window: usize) -> Self {
-            Self { calls: Calls::default(), now: Instant::now(), with_id, window }
+            let pairing = if with_id { Pairing::ById } else { Pairing::InOrder };
+            Self { calls: Calls::default(), now: Instant::now(), pairing, window }
         }
 
         /// Makes a call of 4 s and writes what can be written; lists what was written.
@@ -337,7 +362,7 @@ mod tests {
 
         fn pump(&mut self) -> Vec<CallKey> {
             let mut written = Vec::new();
-            while let Some((waiting, id)) = self.calls.next_to_send(self.with_id, self.window) {
+            while let Some((waiting, id)) = self.calls.next_to_send(self.pairing, self.window) {
                 self.calls.sent(&waiting, id);
                 written.push(waiting.new.call);
             }
@@ -393,6 +418,22 @@ mod tests {
         assert_eq!(line.answer(None), Match::Late);
         assert_eq!(line.pump(), [71]);
         assert_eq!(line.answer(None), Match::Call(71));
+    }
+
+    #[test]
+    fn a_line_that_loses_frames_has_one_call_of_a_datum() {
+        let mut line = Line::new(false, 8);
+        line.pairing = Pairing::OneAtATime;
+        assert_eq!(line.call(70, false), [70]);
+        assert!(line.call(71, false).is_empty());
+        assert_eq!(line.answer(None), Match::Call(70));
+        assert_eq!(line.pump(), [71]);
+        line.now += 4 * SECOND;
+        line.calls.expired(line.now);
+        assert!(line.call(72, false).is_empty(), "the tombstone of the call that timed out is open");
+        line.now += 2 * SECOND;
+        line.calls.expired(line.now);
+        assert_eq!(line.pump(), [72]);
     }
 
     #[test]

@@ -106,6 +106,8 @@ pub(crate) enum CloseReason {
     AuthenticationFailed(&'static str),
     /// The HELLO is our own.
     Echo,
+    /// All connections together hold too much, and this one most.
+    MemoryExceeded,
     /// The application could not make the connection's own service.
     ServiceFailed,
 }
@@ -134,6 +136,9 @@ impl fmt::Display for CloseReason {
             }
             Self::PeerTooOld => f.write_str("the peer does not answer HELLO"),
             Self::AuthenticationFailed(reason) => f.write_str(reason),
+            Self::MemoryExceeded => f.write_str(
+                "all connections together come close to max_memory, and this one holds most of it",
+            ),
             Self::ServiceFailed => {
                 f.write_str("the service of this connection could not be made: its closure panicked")
             }

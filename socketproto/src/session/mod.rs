@@ -90,6 +90,8 @@ pub(crate) struct Config {
     pub(crate) framing: Option<Framing>,
     /// The format used before the first valid frame came.
     pub(crate) format: Format,
+    /// The line loses or garbles bytes: damage is counted, never the end.
+    pub(crate) lossy: bool,
     pub(crate) limits: Arc<Limits>,
     pub(crate) dispatch: Arc<Dispatch>,
 }
@@ -129,6 +131,7 @@ pub(crate) struct Session {
     format: Format,
     ready: bool,
     draining: bool,
+    paused: bool,
     closed: Option<CloseReason>,
     first_byte: Option<Instant>,
     trust: Option<Instant>,
@@ -159,6 +162,7 @@ impl Session {
             format: config.format,
             ready: false,
             draining: false,
+            paused: false,
             closed: None,
             first_byte: (config.role == Role::Server).then(|| after(now, limits.first_byte_timeout)),
             trust: None,
@@ -207,7 +211,7 @@ impl Session {
             match deframer.decode(input) {
                 Ok(Some(piece)) => self.handle_piece(piece, now),
                 Ok(None) => break,
-                Err(error) => self.handle_framing_error(&error),
+                Err(error) => self.handle_framing_error(&error, now),
             }
         }
         self.check_ready(now);
@@ -220,7 +224,29 @@ impl Session {
 
     /// Whether bytes are taken: not while a verdict is awaited, for it judges the frames behind the key.
     pub(crate) fn wants_input(&self) -> bool {
-        self.closed.is_none() && !self.auth.is_asking()
+        self.closed.is_none() && !self.auth.is_asking() && !self.is_held_up()
+    }
+
+    /// An old peer knows no window: where too much of it is parked the line is left unread; so it is where the endpoint
+    /// is short of memory. Never while a call of ours is outstanding, for its answer may be behind what is unread
+    /// (protocol.md 8.1).
+    fn is_held_up(&self) -> bool {
+        let full = self.requests.parked_bytes() >= self.config.limits.max_parked;
+        let is_old = self.hello != Exchange::Done;
+        (self.paused || (full && is_old)) && !self.calls.has_sent()
+    }
+
+    /// The endpoint is short of memory, or is not any more: requests are run one at a time, so that what is parked
+    /// goes, and no more are read.
+    pub(crate) fn pause(&mut self, paused: bool, now: Instant) {
+        if std::mem::replace(&mut self.paused, paused) && !paused {
+            self.resume(now);
+        }
+    }
+
+    /// Bytes held for the peer: being received, parked, unsent.
+    pub(crate) fn held(&self) -> usize {
+        self.deframer.as_ref().map_or(0, Deframer::pending) + self.requests.parked_bytes() + self.out.len()
     }
 
     /// Takes the outcome of a request: with status okay `text` is the reply as JSON, else it is the fault's message.

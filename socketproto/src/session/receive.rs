@@ -35,12 +35,18 @@ impl Session {
     pub(super) fn handle_piece(&mut self, piece: Piece, now: Instant) {
         match piece {
             Piece::Frame(frame) => self.handle_frame(frame, now),
+            // Between the frames of such a line is noise.
+            Piece::Gap if self.config.lossy => {}
             Piece::Gap => self.malformed("bytes between frames", now),
             Piece::Broken(reason) => self.malformed(reason, now),
         }
     }
 
-    pub(super) fn handle_framing_error(&mut self, error: &FramingError) {
+    pub(super) fn handle_framing_error(&mut self, error: &FramingError, now: Instant) {
+        if self.config.lossy {
+            // The frame is dropped, and the next one found.
+            return self.malformed(&error.to_string(), now);
+        }
         let reason = match error {
             FramingError::TooLarge { found, limit } => {
                 let untrusted = *limit != self.config.limits.max_frame;
@@ -96,7 +102,7 @@ impl Session {
     }
 
     fn protocol_error(&mut self, now: Instant) {
-        if !self.protocol_errors.take(now) {
+        if !self.config.lossy && !self.protocol_errors.take(now) {
             self.close(CloseReason::TooManyProtocolErrors);
         }
     }
@@ -150,8 +156,11 @@ impl Session {
             return;
         }
         let found = self.requests.park(incoming, origin);
-        let limit = self.config.limits.max_parked;
-        if found > limit {
+        let limits = &self.config.limits;
+        // An old peer is left unread at the limit; a frame that was being read may exceed it.
+        let grace = if self.hello == Exchange::Done { 0 } else { limits.max_frame };
+        let limit = limits.max_parked;
+        if found > limit.saturating_add(grace) {
             self.close(CloseReason::BufferTooLarge { found, limit, setting: "max_parked" });
         }
     }

@@ -112,6 +112,10 @@ impl Requests {
         Some((incoming, origin))
     }
 
+    pub(super) fn parked_bytes(&self) -> usize {
+        self.parked_bytes
+    }
+
     pub(super) fn has_parked(&self) -> bool {
         !self.parked.is_empty()
     }

@@ -10,6 +10,7 @@ use crate::id::{DataId, ServiceId, Status};
 use crate::limits::Limits;
 use crate::message::{Header, Json};
 use crate::session::Session;
+use crate::session::calls::Pairing;
 use crate::session::event::{CallFailure, CallKey, CallOutcome, CloseReason, Event, RequestId};
 use crate::session::hello::Cancel;
 use crate::session::requests::Origin;
@@ -37,8 +38,9 @@ impl Session {
     pub(super) fn has_room(&self) -> bool {
         let limits = &self.config.limits;
         let running = self.requests.running();
+        let busy = running.saturating_sub(self.calls.nested());
         let most = limits.max_in_flight + limits.max_parked / Limits::PARKED_OVERHEAD;
-        running.saturating_sub(self.calls.nested()) < limits.max_in_flight && running < most
+        busy < if self.paused { 1 } else { limits.max_in_flight } && running < most
     }
 
     /// Starts parked requests while there is room.
@@ -54,8 +56,7 @@ impl Session {
         if !self.ready || self.closed.is_some() {
             return;
         }
-        while let Some((waiting, message_id)) =
-            self.calls.next_to_send(self.agreement.message_id, self.agreement.window)
+        while let Some((waiting, message_id)) = self.calls.next_to_send(self.pairing(), self.agreement.window)
         {
             let header = Header {
                 service_id: waiting.new.service_id,
@@ -75,6 +76,15 @@ impl Session {
             if self.closed.is_some() {
                 return;
             }
+        }
+    }
+
+    /// How answers find their calls.
+    fn pairing(&self) -> Pairing {
+        match (self.agreement.message_id, self.config.lossy) {
+            (true, _) => Pairing::ById,
+            (false, false) => Pairing::InOrder,
+            (false, true) => Pairing::OneAtATime,
         }
     }
 

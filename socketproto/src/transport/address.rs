@@ -16,6 +16,8 @@ pub(crate) struct Address {
     pub(crate) format: Format,
     /// The peer is one of the Python library: STP, no HELLO.
     pub(crate) old_peer: bool,
+    /// The line loses or garbles bytes, as behind a bridge to a serial line: STP, and noise is no error.
+    pub(crate) lossy: bool,
 }
 
 /// Where to listen or connect.
@@ -42,9 +44,12 @@ fn parse(text: &str) -> Result<Address, String> {
         "mem" => Place::Memory { name: place.to_owned() },
         _ => return Err(format!("the scheme `{scheme}` is unknown; this version has tcp and mem")),
     };
-    let mut address = Address { place, framing: None, format: Format::Json, old_peer: false };
+    let mut address = Address { place, framing: None, format: Format::Json, old_peer: false, lossy: false };
     for option in options.split('&').filter(|option| !option.is_empty()) {
         set_option(&mut address, option)?;
+    }
+    if address.lossy && address.framing == Some(Framing::Length) {
+        return Err("line=on needs STP framing: length framing cannot find the next frame again".to_owned());
     }
     Ok(address)
 }
@@ -82,10 +87,13 @@ fn set_option(address: &mut Address, option: &str) -> Result<(), String> {
         ("format", "struct") => address.format = Format::Struct,
         ("peer", "old") => address.old_peer = true,
         ("peer", "new") => address.old_peer = false,
+        ("line", "on") => address.lossy = true,
+        ("line", "off") => address.lossy = false,
         ("framing", _) => return Err(wrong_value(option, "framing=stp or framing=length")),
         ("format", _) => return Err(wrong_value(option, "format=json or format=struct")),
         ("peer", _) => return Err(wrong_value(option, "peer=old or peer=new")),
-        _ => return Err(format!("the option `{name}` is unknown; there are framing, format and peer")),
+        ("line", _) => return Err(wrong_value(option, "line=on or line=off")),
+        _ => return Err(format!("the option `{name}` is unknown; there are framing, format, peer and line")),
     }
     Ok(())
 }
@@ -154,6 +162,8 @@ mod tests {
             ("tcp://::1:80", "an IPv6 address stands in brackets"),
             ("tcp://[::1:80", "the bracket of the IPv6 address is not closed"),
             ("tcp://h:1?framing=udp", "the option `framing=udp` has no such value"),
+            ("tcp://h:1?line=noisy", "the option `line=noisy` has no such value"),
+            ("tcp://h:1?line=on&framing=length", "line=on needs STP framing"),
             ("tcp://h:1?speed=9600", "the option `speed` is unknown"),
         ];
         for (text, expected) in cases {

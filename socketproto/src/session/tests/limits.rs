@@ -452,3 +452,60 @@ fn nothing_is_asked_of_the_clock_when_nothing_waits() {
     line.wait(TEN, "");
     assert_eq!(line.session.poll_timeout(), None);
 }
+
+#[test]
+fn a_peer_that_is_paused_runs_one_request_at_a_time_and_is_not_read() {
+    let mut line = Line::server(config(Role::Server));
+    line.tell_all(&["10/1 #1", "10/1 #2"], "run 1: 10/1 #1 | run 2: 10/1 #2");
+    line.session.pause(true, line.now);
+    assert!(!line.session.wants_input());
+    line.tell("10/1 #3", "");
+    line.reply(1, "1", "11/1 #1 1");
+    line.reply(2, "2", "11/1 #2 2");
+    line.session.pause(false, line.now);
+    line.check("run 3: 10/1 #3");
+}
+
+#[test]
+fn what_is_parked_goes_while_a_peer_is_paused() {
+    let mut line = Line::server(config(Role::Server).limit(|limits| limits.max_in_flight = 2));
+    line.tell_all(&["10/1 #1", "10/1 #2", "10/1 #3", "10/1 #4"], "run 1: 10/1 #1 | run 2: 10/1 #2");
+    line.session.pause(true, line.now);
+    line.reply(1, "1", "11/1 #1 1");
+    line.reply(2, "2", "run 3: 10/1 #3 | 11/1 #2 2");
+    line.reply(3, "3", "run 4: 10/1 #4 | 11/1 #3 3");
+}
+
+#[test]
+fn an_old_peer_is_left_unread_at_the_limit_unless_it_has_been_asked() {
+    let limits = |limits: &mut Limits| (limits.max_in_flight, limits.max_parked) = (1, 2 * 1024);
+    let old_peer = || Line::new(config(Role::Server).limit(limits)).speaks(Framing::Stp);
+    let mut line = old_peer();
+    line.tell_all(&["10/1", "10/1"], "run 1: 10/1 | ready");
+    assert!(line.session.wants_input());
+    line.tell("10/1", "");
+    assert!(!line.session.wants_input(), "two are parked");
+    line.reply(1, "1", "run 2: 10/1 | 11/1 1");
+    assert!(line.session.wants_input());
+
+    let mut line = old_peer();
+    line.tell_all(&["10/1", "10/1", "10/1"], "run 1: 10/1 | ready");
+    line.call(70, "10/9", "10/9");
+    assert!(line.session.wants_input(), "the answer may be behind what is unread");
+    line.tell("11/9 5", "call 70: 5");
+    assert!(!line.session.wants_input());
+}
+
+#[test]
+fn a_noisy_line_is_never_the_end() {
+    let noisy = Config { lossy: true, ..config(Role::Server).framing(Framing::Stp) };
+    let mut line = Line::new(noisy.limit(|limits| (limits.protocol_errors, limits.max_frame) = (2, 100)));
+    line.drive();
+    for _ in 0..50 {
+        line.tell_bytes(b"\xff\x00noise", "");
+        line.tell_damaged("10/1 #1", "11/1 s5 #1");
+        line.tell_bytes(b":<half a frame:x", "");
+        line.tell_bytes(format!(":<{}:>", "x".repeat(200)).as_bytes(), "");
+    }
+    line.tell("10/1 #2", "run 51: 10/1 #2");
+}

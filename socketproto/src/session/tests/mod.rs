@@ -55,6 +55,7 @@ fn config(role: Role) -> Config {
         hello: role == Role::Client,
         framing: (role == Role::Client).then_some(Framing::Length),
         format: Format::Json,
+        lossy: false,
         limits: Arc::default(),
         dispatch: Arc::new(dispatch),
     }

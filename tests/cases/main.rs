@@ -1,0 +1,19 @@
+//! Field cases: what public bug reports of comparable programs describe, each as input and right outcome.
+//!
+//! `CASES.md` lists them, with the reasons where the protocol decides otherwise. The server is the `echo` example as a
+//! process of its own, or one in this process where a case needs a special handler; the peer speaks raw bytes. What a
+//! process uses is read from `/proc`.
+
+#![cfg(target_os = "linux")]
+
+mod a_noise;
+mod a_stream;
+mod a_text;
+mod b_envelope;
+mod b_json_texts;
+mod b_payloads;
+mod b_size;
+mod b_text;
+mod b_values;
+mod index;
+mod support;
