@@ -33,7 +33,7 @@
 //!
 //! # Where things are
 //!
-//! - [`Server`] and [`Client`] are the two sides; [`Peer`] is the other one, as a handler or a client sees it.
+//! - [`Server`] and [`Client`](struct@Client) are the two sides; [`Peer`] is the other one, as a handler or a client sees it.
 //! - [`Service`](macro@Service) and [`Client`](macro@Client) are the derive macros, with the grammar of `#[did(..)]`.
 //! - [`Fault`] is what a handler answers when it refuses; [`Error`] is what a caller gets.
 //! - [`Secret`] is what both sides know; [`Limits`] is what a peer may use up.

@@ -23,7 +23,7 @@ pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The other side of one connection. Cloning is cheap; all clones mean the same connection.
 ///
-/// A handler gets it from `cx.peer()`; a [`Client`](crate::Client) dereferences to it. Calls can be made from any
+/// A handler gets it from `cx.peer()`; a [`Client`](struct@crate::Client) dereferences to it. Calls can be made from any
 /// thread and any executor.
 #[derive(Clone)]
 pub struct Peer {

@@ -81,7 +81,7 @@ async fn a_server_closes_the_connection_of_a_slow_reader() -> Result<()> {
         };
         let (answer, ()) = patiently(async { tokio::join!(call, watch) }).await;
         assert!(matches!(answer, Err(Error::ConnectionLost { .. })), "{way}: {answer:?}");
-        patiently(client.closed()).await;
+        patiently(client.close()).await;
         setup.serves_the_next_client().await?;
     }
     Ok(())
@@ -131,6 +131,6 @@ async fn seconds_to_shut_down(disturb: impl FnOnce(&Line)) -> Result<u64> {
     let (answer, seconds) = patiently(async { tokio::join!(call, shutdown) }).await;
     assert!(is_unanswered(&answer), "{answer:?}");
     setup.line.thaw();
-    patiently(client.closed()).await;
+    patiently(client.close()).await;
     seconds
 }
