@@ -25,6 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("registry", &["id", "error", "session", "service"]),
     ("secret", &["error"]),
     ("transport", &["error", "frame", "framing"]),
+    ("testing", &["error", "transport"]),
     (
         "actor",
         &[
