@@ -162,8 +162,8 @@ impl Connection {
             return Poll::Ready(());
         }
         self.account(now);
-        if self.drain_until.is_some() && self.session.is_idle() {
-            // The last answer has just left: the next turn closes.
+        if self.session.has_events() || (self.drain_until.is_some() && self.session.is_idle()) {
+            // What was parked can run, or the last answer has left and the next turn closes.
             cx.waker().wake_by_ref();
         }
         let dialing = self.dialer.as_ref().and_then(Dialer::deadline);

@@ -367,6 +367,11 @@ impl Session {
         self.events.pop_front()
     }
 
+    /// Whether `poll_event` has something.
+    pub(crate) fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// The bytes to send.
     pub(crate) fn poll_transmit(&self) -> &[u8] {
         &self.out
