@@ -23,6 +23,10 @@ use crate::session::Role;
 /// A connection to a server. Clones mean the same connection; it is closed when the last of them, and of its
 /// [`Peer`]s and calls, is dropped.
 ///
+/// Where its line is lost, calls that were sent fail at once with [`Error::ConnectionLost`](crate::Error::ConnectionLost)
+/// and are never sent again by themselves. The client connects again, with growing waits ([`ClientBuilder::backoff`]);
+/// calls made meanwhile wait for the next line up to their own timeout.
+///
 /// It dereferences to [`Peer`], where the calls are; a derived client such as `LampClient::new(&client)` gives them
 /// types and names.
 ///
@@ -57,13 +61,14 @@ impl Client {
         }
     }
 
-    /// Closes the connection: calls that wait fail at once.
+    /// Closes the connection for good: calls that wait fail at once, and nothing connects again.
     pub async fn close(&self) {
         self.0.link().request_close();
         self.closed().await;
     }
 
-    /// Waits until the connection is closed, by either side.
+    /// Waits until the connection is closed for good. A line that is lost is not the end: the client connects again;
+    /// [`ClientBuilder::on_event`] tells of it.
     pub async fn closed(&self) {
         self.0.link().closed().await;
     }

@@ -37,6 +37,7 @@
 //! - [`Service`](macro@Service) and [`Client`](macro@Client) are the derive macros, with the grammar of `#[did(..)]`.
 //! - [`Fault`] is what a handler answers when it refuses; [`Error`] is what a caller gets.
 //! - [`Secret`] is what both sides know; [`Limits`] is what a peer may use up.
+//! - [`testing`] disturbs the lines of `mem://` listeners, for tests of programs that use this crate.
 //! - [`frame`] and [`framing`] are the codecs, for programs that speak the protocol by other means.
 //!
 //! # Runtimes

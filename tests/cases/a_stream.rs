@@ -103,7 +103,7 @@ fn a_12_end_of_the_connection_in_the_middle_of_a_frame() {
     let log = echo.end();
     let count = |text| log.matches(text).count();
     assert!(count("connection accepted") > opened, "{log}");
-    assert_eq!(count("connection ended"), count("connection accepted"), "each ends once");
+    assert_eq!(count(" disconnected "), count("connection accepted"), "each ends once");
 }
 
 #[test]

@@ -67,8 +67,8 @@ async fn cutting_now_ends_the_calls_of_all_connections() -> Result<()> {
     for error in [value.unwrap_err(), sum.unwrap_err(), another.unwrap_err()] {
         assert!(matches!(error, Error::ConnectionLost { .. }), "{error}");
     }
-    patiently(first.closed()).await;
-    patiently(second.closed()).await;
+    patiently(first.close()).await;
+    patiently(second.close()).await;
     assert!(start.elapsed().is_zero());
     setup.serves_the_next_client().await
 }

@@ -37,7 +37,7 @@ async fn a_line_that_is_cut_wakes_both_sides() -> Result<()> {
         line.cut_now();
         let error = call.await.expect("no panic").unwrap_err();
         assert!(matches!(error, Error::ConnectionLost { .. }), "{error}");
-        client.closed().await;
+        client.close().await;
         line.thaw();
     }
     assert_eq!(line.connections(), 0);

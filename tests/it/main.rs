@@ -1,1 +1,14 @@
-//! Integration tests.
+//! Integration tests: dialogues between two peers, the golden vectors, the examples as programs, the layers.
+//!
+//! A test that needs a program of `examples/` says so where it is missing; `tests/run.sh` builds them all.
+
+mod auth;
+mod examples;
+mod failures;
+mod layers;
+mod limits;
+mod python;
+mod runtimes;
+mod services;
+mod support;
+mod vectors;

@@ -152,6 +152,8 @@ impl Connection {
             self.drain_until = None;
             self.session.close(CloseReason::Local);
         }
+        // Before the outcomes: who is woken by one sees all that came before it.
+        self.show();
         self.hand_out(addr, cx, now);
         if let Some(Err(reason)) = self.line.as_mut().map(|line| line.write(&mut self.session, cx, now)) {
             self.session.close(reason);
@@ -161,9 +163,8 @@ impl Connection {
             return Poll::Ready(());
         }
         self.account(now);
-        self.show();
-        if self.drain_until.is_some() && self.session.is_idle() {
-            // The last answer has just left: the next turn closes.
+        if self.session.has_events() || (self.drain_until.is_some() && self.session.is_idle()) {
+            // What was parked can run, or the last answer has left and the next turn closes.
             cx.waker().wake_by_ref();
         }
         let dialing = self.dialer.as_ref().and_then(Dialer::deadline);

@@ -235,7 +235,8 @@ impl Session {
     /// is short of memory. Never while a call of ours is outstanding, for its answer may be behind what is unread
     /// (protocol.md 8.1).
     fn is_held_up(&self) -> bool {
-        let full = self.requests.parked_bytes() >= self.config.limits.max_parked;
+        let requests = &self.requests;
+        let full = requests.has_parked() && requests.parked_bytes() >= self.config.limits.max_parked;
         let is_old = self.hello != Exchange::Done;
         (self.paused || (full && is_old)) && !self.calls.has_sent()
     }
@@ -370,6 +371,11 @@ impl Session {
     /// The next thing to do or to know.
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// Whether `poll_event` has something.
+    pub(crate) fn has_events(&self) -> bool {
+        !self.events.is_empty()
     }
 
     /// The bytes to send.
