@@ -11,7 +11,7 @@ use ::actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use futures_util::future::{Either, select};
 use tokio::sync::oneshot;
 
-use crate::actor::contain::{Contained, contain};
+use crate::contain::{Contained, contain};
 use crate::fault::Fault;
 use crate::service::{self, BlockingCall, Door, Hook, Service, ServiceTable, State, Step, Visit};
 

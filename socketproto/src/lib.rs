@@ -64,6 +64,7 @@ mod actor;
 mod backoff;
 mod callback;
 mod client;
+mod contain;
 mod endpoint;
 mod error;
 mod event;

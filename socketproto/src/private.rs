@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::actor::contain::contain;
+use crate::contain::contain;
 use crate::fault::Fault;
 use crate::id::DataId;
 use crate::message::Json;

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use futures_util::future::LocalBoxFuture;
 
-use crate::actor::contain::contain;
+use crate::contain::contain;
 use crate::fault::Fault;
 use crate::link::Link;
 use crate::peer::Peer;

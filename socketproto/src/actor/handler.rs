@@ -16,10 +16,10 @@ use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::FuturesUnordered;
 use rustc_hash::FxHashMap;
 
-use crate::actor::contain::contain;
 use crate::actor::own_thread;
 use crate::actor::task::{Task, TaskId};
 use crate::actor::ticket::{Ticket, connection_id, unanswered};
+use crate::contain::contain;
 use crate::fault::Fault;
 use crate::link::{Link, Replies};
 use crate::peer::Peer;

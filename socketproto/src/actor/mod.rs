@@ -12,7 +12,6 @@
 pub(crate) mod authenticator;
 pub(crate) mod connection;
 pub(crate) mod connector;
-pub(crate) mod contain;
 mod dialer;
 pub(crate) mod gatekeeper;
 pub(crate) mod handler;
@@ -31,10 +30,10 @@ use std::sync::Arc;
 use actix::{Actor, Addr, Recipient};
 
 use crate::actor::authenticator::Authenticator;
-use crate::actor::contain::contain;
 use crate::actor::gatekeeper::Authorize;
 use crate::actor::handler::HandlerMessage;
 use crate::actor::memory::Memory;
+use crate::contain::contain;
 use crate::error::{Error, Result};
 use crate::event::ConnectionEvent;
 use crate::fault::Fault;

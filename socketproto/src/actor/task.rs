@@ -6,8 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use futures_util::future::LocalBoxFuture;
 
-use crate::actor::contain::Contained;
 use crate::actor::ticket::Ticket;
+use crate::contain::Contained;
 use crate::fault::Fault;
 use crate::session::RequestId;
 
