@@ -1,12 +1,14 @@
 //! The rules no single attribute can see; one function each.
 
+mod serving;
+
 use std::collections::HashMap;
 
 use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::{DeriveInput, GenericArgument, Ident, LitStr, PathArguments, PathSegment, Type};
 
-use crate::ast::{Datum, Declaration, Field, Handler, Id, Input, Kind, Operation, Signature};
+use crate::ast::{Declaration, Field, Handler, Id, Input, Kind, Operation, Signature};
 use crate::client;
 use crate::ctxt::Ctxt;
 use crate::symbol::Place;
@@ -16,12 +18,12 @@ type Rule = fn(&Ctxt, &Declaration<'_>);
 /// What both derives ask for.
 const COMMON: &[Rule] = &[
     every_datum_has_an_operation,
-    a_fallback_has_a_method,
+    serving::a_fallback_has_a_method,
     notify_has_a_read,
-    what_waits_can_be_exclusive,
-    what_waits_can_be_cancelled,
-    what_blocks_is_no_async_method,
-    an_actor_has_its_own_place,
+    serving::what_waits_can_be_exclusive,
+    serving::what_waits_can_be_cancelled,
+    serving::what_blocks_is_no_async_method,
+    serving::an_actor_has_its_own_place,
     names_fit_a_log_line,
     ids_are_unique,
     one_context,
@@ -71,77 +73,6 @@ fn every_datum_has_an_operation(ctxt: &Ctxt, declaration: &Declaration<'_>) {
         };
         ctxt.error_at(datum.id.span(), format!("data `{}` has no operation: add {words}", datum.id.text()));
     }
-}
-
-/// The ids behind `..` have no names and no types; one method takes all of them.
-fn a_fallback_has_a_method(ctxt: &Ctxt, declaration: &Declaration<'_>) {
-    for datum in declaration.data.iter().filter(|datum| datum.place == Place::Rest && datum.is_complete) {
-        if datum.fallback.is_none() {
-            let message =
-                "`..` needs the method that takes all other ids: `#[did(.., read, fallback = method)]`";
-            ctxt.error_at(datum.id.span(), message);
-        }
-    }
-}
-
-/// A sync method runs to its end before the next request, whatever is written.
-fn what_waits_can_be_exclusive(ctxt: &Ctxt, declaration: &Declaration<'_>) {
-    for datum in declaration.data.iter().filter(|datum| datum.blocking.is_none()) {
-        let Some((word, method)) = datum.exclusive.as_ref().zip(sync_method(datum)) else { continue };
-        ctxt.error(
-            word,
-            format!("`exclusive` needs an `async fn` or `blocking`: `{method}` excludes others anyway"),
-        );
-    }
-}
-
-/// Only what waits can be dropped meanwhile.
-fn what_waits_can_be_cancelled(ctxt: &Ctxt, declaration: &Declaration<'_>) {
-    for datum in &declaration.data {
-        let Some(word) = &datum.no_cancel else { continue };
-        let reason = if datum.blocking.is_some() {
-            "a `blocking` method always runs to its end".to_owned()
-        } else if let Some(method) = sync_method(datum) {
-            format!("`{method}` runs to its end anyway")
-        } else {
-            continue;
-        };
-        ctxt.error(word, format!("`no_cancel` needs an `async fn`: {reason}; leave it out"));
-    }
-}
-
-/// A thread of the pool is for code that does not wait politely.
-fn what_blocks_is_no_async_method(ctxt: &Ctxt, declaration: &Declaration<'_>) {
-    for datum in &declaration.data {
-        let asynchronous = methods(datum).find(|signature| signature.is_async);
-        let Some((word, method)) = datum.blocking.as_ref().zip(asynchronous) else { continue };
-        let name = &method.ident;
-        ctxt.error(
-            word,
-            format!("`blocking` runs a plain `fn` on a thread of its own: `{name}` is async, leave one out"),
-        );
-    }
-}
-
-/// Where an actor lives is decided where it is started.
-fn an_actor_has_its_own_place(ctxt: &Ctxt, declaration: &Declaration<'_>) {
-    if let (Some(_), Some(word)) = (&declaration.actor, &declaration.own_thread) {
-        ctxt.error(
-            word,
-            "`own_thread` is for services that are no actors: start the actor on an arbiter of its own",
-        );
-    }
-}
-
-fn methods(datum: &Datum) -> impl Iterator<Item = &Signature> {
-    datum.operations.iter().filter_map(|operation| match &operation.handler {
-        Handler::Method(signature) => Some(signature),
-        _ => None,
-    })
-}
-
-fn sync_method(datum: &Datum) -> Option<&Ident> {
-    methods(datum).find(|signature| !signature.is_async).map(|signature| &signature.ident)
 }
 
 /// A subscriber is sent what a read would give.

@@ -127,7 +127,7 @@
 //! `cx.peer()`, further requests of that peer are answered with status 2 at once, for it may wait for them.
 //!
 //! A method is dropped when its peer has gone or its time is over, at the place where it waits. With `no_cancel` it is
-//! not, unless the endpoint ends; one that had not begun is dropped all the same. A blocking method is never dropped.
+//! not, unless the service itself ends; one that had not begun is dropped all the same. A blocking method is never dropped.
 //!
 //! Doc comments of the struct and its fields become descriptions in the table, and the docs of the client's methods.
 #![forbid(unsafe_code)]

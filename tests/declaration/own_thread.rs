@@ -156,6 +156,33 @@ async fn the_other_words_work_there_too() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_service_of_each_peer_has_a_thread_for_each() -> Result<()> {
+    #[derive(Service)]
+    #[service(name = "guest", own_thread)]
+    #[did(1, read = fn thread() -> (String, String))]
+    struct Guest {
+        // Not `Send`: it is made where it lives.
+        name: std::rc::Rc<str>,
+    }
+
+    impl Guest {
+        fn thread(&self) -> (String, String) {
+            (self.name.to_string(), format!("{:?}", thread::current().id()))
+        }
+    }
+
+    let make = |_| Guest { name: thread::current().name().unwrap_or_default().into() };
+    let server = Server::bind("mem://").service_per_peer(make).start().await?;
+    let (first, second) =
+        (Client::connect(server.address()).await?, Client::connect(server.address()).await?);
+    let ((name, one), (_, other)): ((String, String), (String, String)) =
+        (first.read(1).await?, second.read(1).await?);
+    assert_eq!(name, "socketproto-guest");
+    assert_ne!(one, other);
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_thread_ends_with_the_endpoint() -> Result<()> {
     thread_local! {
         static LAST_WORD: std::cell::RefCell<Option<oneshot::Sender<()>>> = const { std::cell::RefCell::new(None) };
