@@ -44,6 +44,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "transport",
         ],
     ),
+    ("actix", &["fault", "service", "actor"]),
+    ("hosted", &["error", "service", "actor"]),
     (
         "endpoint",
         &[
@@ -62,6 +64,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "secret",
             "transport",
             "actor",
+            "hosted",
         ],
     ),
     (
@@ -81,6 +84,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "secret",
             "transport",
             "actor",
+            "actix",
+            "hosted",
             "endpoint",
         ],
     ),
@@ -88,7 +93,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "client",
         &[
             "backoff", "event", "id", "limits", "fault", "error", "message", "session", "link", "peer",
-            "service", "secret", "actor", "endpoint",
+            "service", "secret", "actor", "hosted", "endpoint",
         ],
     ),
     ("private", &["id", "fault", "message", "peer", "service"]),
