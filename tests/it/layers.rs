@@ -96,7 +96,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "service", "secret", "actor", "hosted", "endpoint",
         ],
     ),
-    ("private", &["id", "fault", "message", "peer", "service"]),
+    ("private", &["id", "fault", "message", "peer", "service", "actor", "actix"]),
 ];
 
 /// Modules without I/O, clock and randomness, and what would bring them in.
