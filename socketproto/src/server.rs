@@ -14,6 +14,7 @@ use crate::endpoint::Settings;
 use crate::error::{Error, Result};
 use crate::event::ConnectionEvent;
 use crate::fault::Fault;
+use crate::hosted::IntoService;
 use crate::id::{DataId, ServiceId};
 use crate::limits::Limits;
 use crate::message::{Json, Message};
@@ -165,14 +166,15 @@ impl ServerBuilder {
         self
     }
 
-    /// Serves a service, as an actor of its own.
-    pub fn service<S: Service + Send>(mut self, service: S) -> Self {
+    /// Serves a service, as an actor of its own. A program that has to step into it while it runs hands in a
+    /// [`Hosted`](crate::Hosted).
+    pub fn service(mut self, service: impl IntoService) -> Self {
         self.settings.service(0, service);
         self
     }
 
     /// Serves a service with all its data ids shifted, so that one type can be served more than once.
-    pub fn service_at<S: Service + Send>(mut self, shift: u32, service: S) -> Self {
+    pub fn service_at(mut self, shift: u32, service: impl IntoService) -> Self {
         self.settings.service(shift, service);
         self
     }

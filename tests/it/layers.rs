@@ -47,6 +47,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "transport",
         ],
     ),
+    ("hosted", &["contain", "error", "service", "actor"]),
     (
         "endpoint",
         &[
@@ -65,6 +66,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "secret",
             "transport",
             "actor",
+            "hosted",
         ],
     ),
     (
@@ -85,6 +87,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "transport",
             "actor",
             "actix",
+            "hosted",
             "endpoint",
         ],
     ),
@@ -92,7 +95,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "client",
         &[
             "backoff", "event", "id", "limits", "fault", "error", "message", "session", "link", "peer",
-            "service", "secret", "actor", "endpoint",
+            "service", "secret", "actor", "hosted", "endpoint",
         ],
     ),
     ("private", &["id", "fault", "contain", "message", "peer", "service", "actix"]),

@@ -3,6 +3,8 @@
 //! A test that needs a program of `examples/` says so where it is missing; `tests/run.sh` builds them all.
 
 mod auth;
+#[cfg(target_os = "linux")]
+mod descriptors;
 mod examples;
 mod failures;
 mod layers;

@@ -176,6 +176,9 @@ impl Connection {
 
     /// Reports the memory that is held; where all together hold too much, requests wait.
     fn account(&mut self, now: Instant) {
+        if self.link.set_unsent(self.session.poll_transmit().len()) {
+            self.handlers.iter().for_each(|handler| handler.do_send(HandlerMessage::Resume));
+        }
         let held = self.session.held() + self.line.as_ref().map_or(0, Pump::buffered);
         let verdict = self.endpoint.memory.report(&self.link, held, self.held);
         self.held = held;

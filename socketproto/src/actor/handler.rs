@@ -32,6 +32,8 @@ pub(crate) enum HandlerMessage {
     Run(Batch),
     /// The request, or all of the connection, are of no use any more.
     Cancel { connection: usize, request: Option<RequestId> },
+    /// Peers that took too little have caught up.
+    Resume,
     /// Something happened to a peer; for services with hooks alone.
     Hook(Hook),
     /// The endpoint has ended.
@@ -79,6 +81,8 @@ struct HandlerActor<S> {
     exclusive: Option<Exclusive>,
     /// What came while it runs.
     queue: VecDeque<Batch>,
+    /// Requests of peers to which too much is unsent.
+    aside: Vec<Batch>,
     /// Replies of the batch that runs.
     replies: Replies,
 }
@@ -92,30 +96,33 @@ struct Exclusive {
     no_cancel: bool,
 }
 
-/// Makes a service and starts its actor: on this thread, or on one of its own.
+/// Makes a service and starts its actor: on this thread, or on one of its own. `on_door` is given the way into it.
 pub(crate) fn start<S: Service>(
     make: impl FnOnce() -> S + Send + 'static,
+    on_door: impl FnOnce(&Door<S>) + Send + 'static,
 ) -> io::Result<Recipient<HandlerMessage>> {
     if S::SERVICE.has_own_thread() {
-        own_thread::start(S::SERVICE.name(), move || start_here(make()))
+        own_thread::start(S::SERVICE.name(), move || start_here(make(), on_door))
     } else {
-        Ok(start_here(make()))
+        Ok(start_here(make(), on_door))
     }
 }
 
-fn start_here<S: Service>(service: S) -> Recipient<HandlerMessage> {
+fn start_here<S: Service>(service: S, on_door: impl FnOnce(&Door<S>)) -> Recipient<HandlerMessage> {
     HandlerActor::create(|ctx| {
         // Only `do_send` is used, which ignores capacity; the bound is the credit of each connection.
         ctx.set_mailbox_capacity(0);
         ctx.spawn(Drive);
         let addr = ctx.address();
         let door = Door::new(move |visit| addr.do_send(Enter(visit)));
+        on_door(&door);
         HandlerActor {
             state: State::new(service, door),
             waiting: FuturesUnordered::new(),
             aborts: FxHashMap::default(),
             exclusive: None,
             queue: VecDeque::new(),
+            aside: Vec::new(),
             replies: Replies::default(),
         }
     })
@@ -133,12 +140,38 @@ impl<S: Service> HandlerActor<S> {
         }
     }
 
+    /// Whether a batch has to wait until its peer has taken more of what it asked for (protocol.md 8.1), or until
+    /// those before it do not wait any more.
+    fn is_held_up(&self, batch: &Batch) -> bool {
+        if self.aside.iter().any(|before| Arc::ptr_eq(&before.link, &batch.link)) {
+            return true;
+        }
+        let link = &batch.link;
+        if !link.is_congested(self.replies.size()) {
+            return false;
+        }
+        link.set_aside();
+        link.is_congested(self.replies.size())
+    }
+
+    /// Runs what was set aside, as far as its peers have caught up.
+    fn take_aside(&mut self) {
+        for batch in std::mem::take(&mut self.aside) {
+            self.take(batch);
+        }
+    }
+
     /// Runs the requests one after the other; their replies leave together, or where the connection has a thread of
     /// its own to send them, each at once.
     fn run(&mut self, mut batch: Batch) {
         let link = Arc::clone(&batch.link);
         let mut request = Request::new(Peer::of_handler(Arc::clone(&link)));
-        while let Some(job) = batch.jobs.pop_front() {
+        loop {
+            if !batch.jobs.is_empty() && self.is_held_up(&batch) {
+                self.aside.push(batch);
+                break;
+            }
+            let Some(job) = batch.jobs.pop_front() else { break };
             request.set(job.header, job.data, job.route.name);
             self.serve(&link, &request, job.request, job.route.entry);
             if S::SERVICE.has_own_thread() {
@@ -200,10 +233,11 @@ impl<S: Service> HandlerActor<S> {
             abort.abort();
         }
         self.exclusive.take_if(|exclusive| !exclusive.no_cancel && concerned(&exclusive.id));
-        for batch in &mut self.queue {
+        for batch in self.queue.iter_mut().chain(&mut self.aside) {
             let of = connection_id(&batch.link);
             batch.jobs.retain(|job| !concerned(&(of, job.request)));
         }
+        self.aside.retain(|batch| !batch.jobs.is_empty());
     }
 
     /// Runs what came while a request excluded it, up to the next such request.
@@ -262,6 +296,7 @@ impl<S: Service> Handler<HandlerMessage> for HandlerActor<S> {
         match message {
             HandlerMessage::Run(batch) => self.take(batch),
             HandlerMessage::Cancel { connection, request } => self.cancel(connection, request),
+            HandlerMessage::Resume => self.take_aside(),
             HandlerMessage::Hook(hook) => self.hook(&hook),
             HandlerMessage::Stop => ctx.stop(),
         }

@@ -40,7 +40,7 @@ use crate::fault::Fault;
 use crate::peer::Peer;
 use crate::registry::Registry;
 use crate::secret::{Secret, random_hex};
-use crate::service::{Hook, Service};
+use crate::service::{Door, Hook, Service};
 use crate::session::Config;
 
 /// Bytes of the number that tells one start of an endpoint from another (protocol.md 7.1).
@@ -62,7 +62,15 @@ pub(crate) type OnEvent = Arc<dyn Fn(&Peer, &ConnectionEvent) + Send + Sync>;
 
 /// How a service is started.
 pub(crate) fn starter<S: Service + Send>(service: S) -> StartHandler {
-    StartHandler::Shared(Box::new(move || handler::start(move || service)))
+    starter_with_door(service, |_| {})
+}
+
+/// How a service is started; the way into it is handed out then.
+pub(crate) fn starter_with_door<S: Service + Send>(
+    service: S,
+    on_door: impl FnOnce(&Door<S>) + Send + 'static,
+) -> StartHandler {
+    StartHandler::Shared(Box::new(move || handler::start(move || service, on_door)))
 }
 
 /// How a service of each connection is started.
@@ -72,7 +80,7 @@ pub(crate) fn starter_per_peer<S: Service>(
     let service = Arc::new(service);
     StartHandler::PerPeer(Arc::new(move |peer| {
         let service = Arc::clone(&service);
-        handler::start(move || service(peer))
+        handler::start(move || service(peer), |_| {})
     }))
 }
 
