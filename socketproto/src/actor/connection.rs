@@ -141,7 +141,9 @@ impl Connection {
         if self.timer.is_due(now) {
             self.session.handle_timeout(now);
         }
-        if let Some(Poll::Ready(line)) = self.dialer.as_mut().map(|dialer| dialer.poll(cx, now)) {
+        // Not once the end was asked for: a line that came in this very turn would outlive it.
+        let dialer = self.dialer.as_mut().filter(|_| self.session.goes_on());
+        if let Some(Poll::Ready(line)) = dialer.map(|dialer| dialer.poll(cx, now)) {
             self.open(line, now);
         }
         if let Some(Err(reason)) = self.line.as_mut().map(|line| line.read(&mut self.session, cx, now)) {
