@@ -240,6 +240,9 @@ impl Connection {
         self.show();
         let reason = reason.to_string().into();
         self.endpoint.announce(&self.peer, &ConnectionEvent::Disconnected { reason });
+        // Who follows the event still sees whose line it was.
+        self.session.forget_channel_name();
+        self.show();
     }
 
     /// Takes what handlers and callers have left.
