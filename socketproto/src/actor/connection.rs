@@ -24,7 +24,7 @@ use crate::actor::timer::Timer;
 use crate::event::ConnectionEvent;
 use crate::link::{Link, Outgoing, View};
 use crate::peer::Peer;
-use crate::session::{CallKey, CallOutcome, CloseReason, Event, Incoming, Session};
+use crate::session::{CallKey, CallOutcome, CloseReason, Event, Incoming, RequestId, Session};
 use crate::transport::Connected;
 
 /// How long what is left to send may take when a connection is closed.
@@ -291,7 +291,7 @@ impl Connection {
                 },
                 Event::Completed { call, outcome } => self.outcomes.push((call, outcome)),
                 Event::Expired { request, handler } | Event::Cancelled { request, handler } => {
-                    self.cancel(handler, Some(request));
+                    self.give_up(handler, request);
                 }
                 Event::Ask(question) => {
                     if let Some(authenticator) = &self.endpoint.authenticator {
@@ -344,6 +344,15 @@ impl Connection {
         self.endpoint.announce(&self.peer, &event);
         if let Some(ready) = self.ready.take() {
             let _ = ready.send(Ok(()));
+        }
+    }
+
+    /// A request is over before its handler is: where it is on its way there, it does not arrive.
+    fn give_up(&mut self, handler: usize, request: RequestId) {
+        let jobs = &mut self.jobs[handler];
+        match jobs.iter().position(|job| job.request == request) {
+            Some(at) => drop(jobs.remove(at)),
+            None => self.cancel(handler, Some(request)),
         }
     }
 
