@@ -3,8 +3,10 @@
 //! A test that needs a program of `examples/` says so where it is missing; `tests/run.sh` builds them all.
 
 mod auth;
+mod both_ways;
 mod examples;
 mod failures;
+mod hooks_and_rules;
 mod layers;
 mod limits;
 mod process;
