@@ -3,8 +3,20 @@
 //! `cargo run --example echo -- --listen tcp://127.0.0.1:4000`
 
 use clap::Parser;
-use socketproto::ServiceId;
+use socketproto::prelude::*;
 use socketproto_examples::flags::{ServerFlags, log};
+
+/// Answers with what it was sent.
+#[derive(Service)]
+#[service(name = "echo")]
+#[did(.., read, write, execute, fallback = echo)]
+struct Echo;
+
+impl Echo {
+    fn echo(&mut self, _: DataId, data: Json) -> Json {
+        data
+    }
+}
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::process::ExitCode {
@@ -19,11 +31,7 @@ async fn main() -> std::process::ExitCode {
 }
 
 async fn serve(flags: ServerFlags) -> socketproto::Result<()> {
-    let mut server = flags.server()?;
-    for service_id in [ServiceId::READ_REQUEST, ServiceId::WRITE_REQUEST, ServiceId::EXECUTE_REQUEST] {
-        server = server.register_callback(Some(service_id), None, |message| Ok(message.json().clone()));
-    }
-    let server = server.start().await?;
+    let server = flags.server()?.service(Echo).start().await?;
     println!("listening on {}", server.address());
     server.run_until_signal().await
 }

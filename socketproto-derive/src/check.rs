@@ -1,5 +1,7 @@
 //! The rules no single attribute can see; one function each.
 
+mod serving;
+
 use std::collections::HashMap;
 
 use quote::ToTokens;
@@ -16,7 +18,12 @@ type Rule = fn(&Ctxt, &Declaration<'_>);
 /// What both derives ask for.
 const COMMON: &[Rule] = &[
     every_datum_has_an_operation,
+    serving::a_fallback_has_a_method,
     notify_has_a_read,
+    serving::what_waits_can_be_exclusive,
+    serving::what_waits_can_be_cancelled,
+    serving::what_blocks_is_no_async_method,
+    serving::an_actor_has_its_own_place,
     names_fit_a_log_line,
     ids_are_unique,
     one_context,
@@ -59,6 +66,9 @@ fn every_datum_has_an_operation(ctxt: &Ctxt, declaration: &Declaration<'_>) {
     for datum in declaration.data.iter().filter(|datum| datum.is_complete && datum.operations.is_empty()) {
         let words = match datum.place {
             Place::Field => "`read` or `write`",
+            // Without its method nothing could be served.
+            Place::Rest if datum.fallback.is_none() => continue,
+            Place::Rest => "`read`, `write`, `execute` or a service of `#[sid(..)]`",
             Place::Service | Place::Struct => "`read = fn ..`, `write = fn ..` or `execute = fn ..`",
         };
         ctxt.error_at(datum.id.span(), format!("data `{}` has no operation: add {words}", datum.id.text()));
@@ -105,8 +115,8 @@ fn name_mistake(name: &LitStr) -> Option<String> {
 fn ids_are_unique(ctxt: &Ctxt, declaration: &Declaration<'_>) {
     let mut seen: HashMap<_, &Id> = HashMap::new();
     for (datum, operation) in declaration.entries() {
-        let word = operation.kind.word();
-        let Some(first) = seen.insert((word, datum.id.text()), &datum.id) else { continue };
+        let word = operation.word.unraw().to_string();
+        let Some(first) = seen.insert((word.clone(), datum.id.text()), &datum.id) else { continue };
         ctxt.error_at(datum.id.span(), format!("`{word}` of data `{}` is declared twice", datum.id.text()));
         ctxt.error_at(first.span(), "first declared here");
     }
@@ -197,7 +207,7 @@ fn type_arguments<'a>(segment: &'a PathSegment, name: &str) -> Option<Vec<&'a Ty
 fn client_methods_are_unique(ctxt: &Ctxt, declaration: &Declaration<'_>) {
     let client = client::name(declaration);
     let mut seen: HashMap<String, String> = HashMap::new();
-    for (_, operation) in declaration.entries() {
+    for (_, operation) in client::operations(declaration) {
         let (method, purpose) = (client::method_name(operation).unraw().to_string(), purpose(operation));
         if matches!(&*method, "new" | "at") {
             let message =
@@ -214,8 +224,9 @@ fn client_methods_are_unique(ctxt: &Ctxt, declaration: &Declaration<'_>) {
 
 /// What a client's method is for, in words.
 fn purpose(operation: &Operation) -> String {
-    let word = operation.kind.word();
+    let word = &operation.word;
     match &operation.handler {
+        Handler::Fallback(method) => format!("`fallback = {method}`"),
         Handler::Method(signature) => format!("`{word} = fn {}`", signature.ident),
         Handler::Load(field) | Handler::Store(field) | Handler::Setter(field, _) => {
             format!("`{word}` of the field `{}`", field.ident)
@@ -227,6 +238,7 @@ fn purpose(operation: &Operation) -> String {
 fn blame(operation: &Operation) -> &Ident {
     match &operation.handler {
         Handler::Method(signature) => &signature.ident,
+        Handler::Fallback(method) => method,
         Handler::Load(field) => &field.ident,
         Handler::Store(_) | Handler::Setter(..) => &operation.word,
     }
@@ -252,7 +264,7 @@ fn replies_are_owned(ctxt: &Ctxt, declaration: &Declaration<'_>) {
 fn signatures<'a>(declaration: &'a Declaration<'_>) -> impl Iterator<Item = &'a Signature> {
     declaration.entries().filter_map(|(_, operation)| match &operation.handler {
         Handler::Method(signature) => Some(signature),
-        Handler::Load(_) | Handler::Store(_) | Handler::Setter(..) => None,
+        Handler::Load(_) | Handler::Store(_) | Handler::Setter(..) | Handler::Fallback(_) => None,
     })
 }
 

@@ -1,13 +1,15 @@
 //! `#[derive(Client)]`: a struct with a method for each operation.
 
+use std::time::Duration;
+
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{DeriveInput, Ident, Type, parse_quote};
 
-use crate::ast::{Datum, Declaration, Field, Handler, Id, Operation, Signature};
-use crate::service::{at, data_id};
+use crate::ast::{self, Datum, Declaration, Field, Handler, Id, Kind, Operation, Signature};
+use crate::service::{self, at, data_id};
 use crate::{check, fallback, generics};
 
 /// The whole derive: parse, check, expand.
@@ -33,11 +35,20 @@ pub(crate) fn method_name(operation: &Operation) -> Ident {
         Handler::Load(field) => field.ident.clone(),
         Handler::Store(field) | Handler::Setter(field, _) => format_ident!("set_{}", field.ident),
         Handler::Method(signature) => signature.ident.clone(),
+        Handler::Fallback(method) => method.clone(),
     }
 }
 
+/// The operations that a client has methods for: the ids of a fallback have no names.
+pub(crate) fn operations<'a>(
+    declaration: &'a Declaration<'_>,
+) -> impl Iterator<Item = (&'a Datum, &'a Operation)> {
+    declaration.entries().filter(|(_, operation)| !matches!(operation.handler, Handler::Fallback(_)))
+}
+
 fn expand(declaration: &Declaration<'_>) -> TokenStream {
-    let methods: Vec<_> = declaration.entries().map(|(datum, operation)| method(datum, operation)).collect();
+    let methods: Vec<_> =
+        operations(declaration).map(|(datum, operation)| method(declaration, datum, operation)).collect();
     implement(declaration, &methods)
 }
 
@@ -141,7 +152,7 @@ fn field_uses(declaration: &Declaration<'_>) -> TokenStream {
     let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
     let fields = declaration.entries().filter_map(|(_, operation)| match &operation.handler {
         Handler::Load(field) | Handler::Store(field) | Handler::Setter(field, _) => Some(&field.ident),
-        Handler::Method(_) => None,
+        Handler::Method(_) | Handler::Fallback(_) => None,
     });
     quote! {
         #[allow(dead_code)]
@@ -151,36 +162,50 @@ fn field_uses(declaration: &Declaration<'_>) -> TokenStream {
     }
 }
 
-fn method(datum: &Datum, operation: &Operation) -> TokenStream {
+fn method(declaration: &Declaration<'_>, datum: &Datum, operation: &Operation) -> TokenStream {
     let unit: Type = parse_quote!(());
+    let call = |arguments: &[_], reply: &Type| call(declaration, datum, operation, arguments, reply);
     match &operation.handler {
-        Handler::Load(Field { ty, .. }) => call(datum, operation, &[], ty),
+        Handler::Load(Field { ty, .. }) => call(&[], ty),
         Handler::Store(Field { ident, ty }) | Handler::Setter(Field { ident, ty }, _) => {
             let value = Ident::new("value", at(ident.span()));
-            call(datum, operation, &[(&value, ty)], &unit)
+            call(&[(&value, ty)], &unit)
         }
         Handler::Method(signature) => {
             let arguments: Vec<_> = Signature::arguments(signature).collect();
-            call(datum, operation, &arguments, &signature.reply())
+            call(&arguments, &signature.reply())
         }
+        Handler::Fallback(_) => TokenStream::new(),
     }
 }
 
 /// A method that sends its arguments.
-fn call(datum: &Datum, operation: &Operation, arguments: &[(&Ident, &Type)], reply: &Type) -> TokenStream {
-    let (method, docs) = (method_name(operation), docs(datum, operation));
+fn call(
+    declaration: &Declaration<'_>,
+    datum: &Datum,
+    operation: &Operation,
+    arguments: &[(&Ident, &Type)],
+    reply: &Type,
+) -> TokenStream {
+    let (method, docs) = (method_name(operation), docs(declaration, datum, operation));
     let (names, types): (Vec<_>, Vec<_>) = arguments.iter().copied().unzip();
-    let (service_id, data_id, name) =
-        (operation.kind.service_id(), data_id(&datum.id), datum.name_of(operation));
+    let (data_id, name) = (data_id(&datum.id), datum.name_of(operation));
     let data = match &names[..] {
         [] => quote!(&()),
         [name] => quote_spanned!(at(types[0].span())=> &#name),
         _ => quote_spanned!(at(types[0].span())=> &(#(&#names),*)),
     };
+    let service_id = declaration.service_id(operation.kind);
+    let (function, service) = match operation.kind {
+        Kind::Own(position) => {
+            let response = ast::service_id(declaration.services[position].response());
+            (quote!(call_own), quote!((#service_id, #response)))
+        }
+        Kind::Read | Kind::Write | Kind::Execute => (quote!(call), service_id),
+    };
+    let patience = datum.timeout.map(patience);
     let call = quote_spanned! {at(reply.span())=>
-        _socketproto::__private::call(
-            &self.peer, _socketproto::ServiceId::#service_id, #data_id, self.shift, #name, #data
-        )
+        _socketproto::__private::#function(&self.peer, #service, #data_id, self.shift, #name, #data) #patience
     };
     quote! {
         #[doc = #docs]
@@ -190,11 +215,21 @@ fn call(datum: &Datum, operation: &Operation, arguments: &[(&Ident, &Type)], rep
     }
 }
 
+/// An answer may come as late as the handler's time is over, and takes its way.
+fn patience(timeout: Duration) -> TokenStream {
+    let timeout = service::duration(timeout);
+    quote!(.timeout(#timeout + _socketproto::DEFAULT_CALL_TIMEOUT))
+}
+
 /// The field's doc comment, and what the method does.
-fn docs(datum: &Datum, operation: &Operation) -> String {
+fn docs(declaration: &Declaration<'_>, datum: &Datum, operation: &Operation) -> String {
     let id = match &datum.id {
         Id::Number(value, _) => value.to_string(),
-        Id::Constant(_) => format!("`{}`", datum.id.text()),
+        Id::Constant(_) | Id::Rest(_) => format!("`{}`", datum.id.text()),
+    };
+    let id = match operation.kind {
+        Kind::Own(position) => format!("{id} of service {}", declaration.services[position].request()),
+        Kind::Read | Kind::Write | Kind::Execute => id,
     };
     let line = format!("{} `{}` (data {id}).", operation.kind.verb(), operation.handler.ident().unraw());
     if datum.docs.is_empty() { line } else { format!("{}\n\n{line}", datum.docs) }

@@ -37,6 +37,11 @@ impl Ctxt {
         self.push(syn::Error::new(span, message));
     }
 
+    /// Reports why a parser has no result.
+    pub(crate) fn report<T>(&self, result: syn::Result<T>) -> Option<T> {
+        result.map_err(|error| self.push(error)).ok()
+    }
+
     /// Reports what a parser of syn found.
     pub(crate) fn push(&self, error: syn::Error) {
         self.errors.borrow_mut().push(error);

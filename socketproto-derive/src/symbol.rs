@@ -2,15 +2,20 @@
 //!
 //! A new word is a row of [`SYMBOLS`]; "expected one of", "belongs on the struct" and "takes no value" follow from it.
 
+use std::borrow::Cow;
+
 use crate::ast::Kind;
 
+/// The words that may stand in the attributes of one struct: the grammar's, and those of its `#[sid(..)]`.
+pub(crate) struct Vocabulary(Vec<Symbol>);
+
 /// A row of the grammar: this word, at this place, in this form.
-pub(crate) struct Symbol {
-    text: &'static str,
+struct Symbol {
+    text: Cow<'static, str>,
     word: Word,
     place: Place,
     form: Form,
-    written: &'static str,
+    written: Cow<'static, str>,
 }
 
 /// What a word means; it means the same wherever it stands.
@@ -22,6 +27,14 @@ pub(crate) enum Word {
     Public,
     Name,
     Crate,
+    Hooks,
+    OwnThread,
+    Actor,
+    Fallback,
+    Exclusive,
+    Blocking,
+    NoCancel,
+    Timeout,
 }
 
 /// Where a word stands.
@@ -29,8 +42,10 @@ pub(crate) enum Word {
 pub(crate) enum Place {
     /// In the `#[service(..)]` of the struct.
     Service,
-    /// In a `#[did(..)]` of the struct.
+    /// In a `#[did(ID, ..)]` of the struct.
     Struct,
+    /// In a `#[did(.., ..)]` of the struct, behind the dots.
+    Rest,
     /// In a `#[did(..)]` of a field.
     Field,
 }
@@ -65,56 +80,117 @@ const EXECUTE: Word = Word::Operation(Kind::Execute);
 
 #[rustfmt::skip]
 const SYMBOLS: &[Symbol] = &[
-    row("name",    Word::Name,   Place::Service, Form::Text,      r#"name = "..""#),
-    row("crate",   Word::Crate,  Place::Service, Form::Path,      "crate = path::to::socketproto"),
-    row("read",    READ,         Place::Struct,  Form::Signature, "read = fn name() -> Value"),
-    row("write",   WRITE,        Place::Struct,  Form::Signature, "write = fn name(value: Value)"),
-    row("execute", EXECUTE,      Place::Struct,  Form::Signature, "execute = fn name(args: Args) -> Reply"),
-    row("notify",  Word::Notify, Place::Struct,  Form::Flag,      "notify"),
-    row("public",  Word::Public, Place::Struct,  Form::Flag,      "public"),
-    row("name",    Word::Name,   Place::Struct,  Form::Text,      r#"name = "..""#),
-    row("read",    READ,         Place::Field,   Form::Flag,      "read"),
-    row("write",   WRITE,        Place::Field,   Form::Flag,      "write"),
-    row("write",   WRITE,        Place::Field,   Form::Path,      "write = method"),
-    row("notify",  Word::Notify, Place::Field,   Form::Flag,      "notify"),
-    row("public",  Word::Public, Place::Field,   Form::Flag,      "public"),
-    row("name",    Word::Name,   Place::Field,   Form::Text,      r#"name = "..""#),
+    row("name",       Word::Name,      Place::Service, Form::Text,      r#"name = "..""#),
+    row("crate",      Word::Crate,     Place::Service, Form::Path,      "crate = path::to::socketproto"),
+    row("hooks",      Word::Hooks,     Place::Service, Form::Flag,      "hooks"),
+    row("own_thread", Word::OwnThread, Place::Service, Form::Flag,      "own_thread"),
+    row("actor",      Word::Actor,     Place::Service, Form::Flag,      "actor"),
+    row("read",       READ,            Place::Struct,  Form::Signature, "read = fn name() -> Value"),
+    row("write",      WRITE,           Place::Struct,  Form::Signature, "write = fn name(value: Value)"),
+    row("execute",    EXECUTE,         Place::Struct,  Form::Signature, "execute = fn name(args: Args) -> Reply"),
+    row("notify",     Word::Notify,    Place::Struct,  Form::Flag,      "notify"),
+    row("public",     Word::Public,    Place::Struct,  Form::Flag,      "public"),
+    row("exclusive",  Word::Exclusive, Place::Struct,  Form::Flag,      "exclusive"),
+    row("blocking",   Word::Blocking,  Place::Struct,  Form::Flag,      "blocking"),
+    row("no_cancel",  Word::NoCancel,  Place::Struct,  Form::Flag,      "no_cancel"),
+    row("timeout",    Word::Timeout,   Place::Struct,  Form::Text,      r#"timeout = "120s""#),
+    row("name",       Word::Name,      Place::Struct,  Form::Text,      r#"name = "..""#),
+    row("read",       READ,            Place::Rest,    Form::Flag,      "read"),
+    row("write",      WRITE,           Place::Rest,    Form::Flag,      "write"),
+    row("execute",    EXECUTE,         Place::Rest,    Form::Flag,      "execute"),
+    row("fallback",   Word::Fallback,  Place::Rest,    Form::Path,      "fallback = method"),
+    row("name",       Word::Name,      Place::Rest,    Form::Text,      r#"name = "..""#),
+    row("read",       READ,            Place::Field,   Form::Flag,      "read"),
+    row("write",      WRITE,           Place::Field,   Form::Flag,      "write"),
+    row("write",      WRITE,           Place::Field,   Form::Path,      "write = method"),
+    row("notify",     Word::Notify,    Place::Field,   Form::Flag,      "notify"),
+    row("public",     Word::Public,    Place::Field,   Form::Flag,      "public"),
+    row("name",       Word::Name,      Place::Field,   Form::Text,      r#"name = "..""#),
 ];
 
 const fn row(text: &'static str, word: Word, place: Place, form: Form, written: &'static str) -> Symbol {
-    Symbol { text, word, place, form, written }
+    Symbol { text: Cow::Borrowed(text), word, place, form, written: Cow::Borrowed(written) }
 }
 
-/// Whether any attribute knows this word.
-pub(crate) fn is_word(text: &str) -> bool {
+/// Whether the grammar knows this word, at whatever place.
+pub(crate) fn is_built_in(text: &str) -> bool {
     SYMBOLS.iter().any(|symbol| symbol.text == text)
 }
 
-/// Which word this is, if it may be written so at this place.
-pub(crate) fn resolve(text: &str, place: Place, form: Form) -> Result<Word, Refusal> {
-    let here: Vec<_> = SYMBOLS.iter().filter(|symbol| symbol.text == text && symbol.place == place).collect();
-    match here.iter().find(|symbol| symbol.form == form) {
-        Some(symbol) => Ok(symbol.word),
-        None if here.is_empty() => Err(Refusal::Word(misplaced(text, place))),
-        None => Err(Refusal::Value(misshapen(place, form, &here))),
+impl Vocabulary {
+    /// The grammar's words and the names of these services, each of which is written as `execute` is.
+    pub(crate) fn new(services: impl Iterator<Item = String>) -> Self {
+        let mut symbols = grammar();
+        for (position, name) in services.enumerate() {
+            let word = Word::Operation(Kind::Own(position));
+            let written = format!("{name} = fn {name}(args: Args) -> Reply");
+            symbols.push(Symbol {
+                text: name.clone().into(),
+                word,
+                place: Place::Struct,
+                form: Form::Signature,
+                written: written.into(),
+            });
+            let (text, written) = (name.clone().into(), name.into());
+            symbols.push(Symbol { text, word, place: Place::Rest, form: Form::Flag, written });
+        }
+        Self(symbols)
+    }
+
+    /// Whether any attribute knows this word.
+    pub(crate) fn is_word(&self, text: &str) -> bool {
+        self.0.iter().any(|symbol| symbol.text == text)
+    }
+
+    /// Which word this is, if it may be written so at this place.
+    pub(crate) fn resolve(&self, text: &str, place: Place, form: Form) -> Result<Word, Refusal> {
+        let here: Vec<_> =
+            self.0.iter().filter(|symbol| symbol.text == text && symbol.place == place).collect();
+        match here.iter().find(|symbol| symbol.form == form) {
+            Some(symbol) => Ok(symbol.word),
+            None if here.is_empty() => Err(Refusal::Word(self.misplaced(text, place))),
+            None => Err(Refusal::Value(misshapen(place, form, &here))),
+        }
+    }
+
+    /// The word does not stand here at all.
+    fn misplaced(&self, text: &str, place: Place) -> String {
+        match self.0.iter().find(|symbol| symbol.text == text) {
+            Some(symbol) if symbol.form == Form::Flag => {
+                format!("`{text}` belongs {}", belongs(symbol.place, place))
+            }
+            Some(symbol) => {
+                format!("`{text}` belongs {}: `{}`", belongs(symbol.place, place), symbol.written)
+            }
+            None => format!("unknown word `{text}`, expected one of: {}", self.words_of(place)),
+        }
+    }
+
+    fn words_of(&self, place: Place) -> String {
+        let mut words: Vec<_> =
+            self.0.iter().filter(|symbol| symbol.place == place).map(|symbol| &*symbol.text).collect();
+        words.dedup();
+        format!("`{}`", words.join("`, `"))
     }
 }
 
-/// The word does not stand here at all.
-fn misplaced(text: &str, place: Place) -> String {
-    match SYMBOLS.iter().find(|symbol| symbol.text == text) {
-        Some(symbol) if symbol.form == Form::Flag => {
-            format!("`{text}` belongs {}", belongs(symbol.place, place))
-        }
-        Some(symbol) => format!("`{text}` belongs {}: `{}`", belongs(symbol.place, place), symbol.written),
-        None => format!("unknown word `{text}`, expected one of: {}", words_of(place)),
+impl Default for Vocabulary {
+    fn default() -> Self {
+        Self::new(std::iter::empty())
     }
+}
+
+fn grammar() -> Vec<Symbol> {
+    let copy = |row: &Symbol| Symbol { text: row.text.clone(), written: row.written.clone(), ..*row };
+    SYMBOLS.iter().map(copy).collect()
 }
 
 fn belongs(home: Place, found: Place) -> &'static str {
     match (home, found) {
         (Place::Service, _) => "in `#[service(..)]`",
         (_, Place::Service) => "in `#[did(..)]`",
+        (Place::Rest, _) => "beside `..`, on the struct",
+        (_, Place::Rest) => "beside a data id, not beside `..`",
         (Place::Struct, _) => "on the struct",
         (Place::Field, _) => "on a field",
     }
@@ -122,12 +198,15 @@ fn belongs(home: Place, found: Place) -> &'static str {
 
 /// The word stands here, but not in this form.
 fn misshapen(place: Place, form: Form, here: &[&Symbol]) -> String {
-    let text = here[0].text;
+    let text = &here[0].text;
     let forms: Vec<_> = here.iter().map(|symbol| format!("`{}`", symbol.written)).collect();
     let forms = forms.join(" or ");
     match (place, form, here[0].word) {
         (Place::Struct, _, Word::Operation(_)) => {
             format!("on the struct, `{text}` names the method that serves it: {forms}")
+        }
+        (Place::Rest, _, Word::Operation(_)) => {
+            format!("beside `..`, `{text}` stands alone: `fallback` names the method")
         }
         (Place::Field, Form::Signature, Word::Operation(_)) => {
             format!("a signature belongs on the struct; on a field it is {forms}")
@@ -138,19 +217,13 @@ fn misshapen(place: Place, form: Form, here: &[&Symbol]) -> String {
     }
 }
 
-fn words_of(place: Place) -> String {
-    let mut words: Vec<_> =
-        SYMBOLS.iter().filter(|symbol| symbol.place == place).map(|symbol| symbol.text).collect();
-    words.dedup();
-    format!("`{}`", words.join("`, `"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn check(text: &str, place: Place, form: Form, expected: &str) {
-        let (Refusal::Word(message) | Refusal::Value(message)) = resolve(text, place, form).unwrap_err();
+        let (Refusal::Word(message) | Refusal::Value(message)) =
+            Vocabulary::default().resolve(text, place, form).unwrap_err();
         assert_eq!(message, expected);
     }
 
@@ -158,14 +231,14 @@ mod tests {
     fn a_word_means_the_same_wherever_it_stands() {
         for a in SYMBOLS {
             assert!(SYMBOLS.iter().all(|b| a.text != b.text || a.word == b.word), "{}", a.text);
-            assert_eq!(resolve(a.text, a.place, a.form), Ok(a.word));
+            assert_eq!(Vocabulary::default().resolve(&a.text, a.place, a.form), Ok(a.word));
         }
     }
 
     #[test]
     fn a_row_is_written_with_its_word() {
         for symbol in SYMBOLS {
-            assert!(symbol.written.starts_with(symbol.text), "{}", symbol.written);
+            assert!(symbol.written.starts_with(&*symbol.text), "{}", symbol.written);
             assert_eq!(symbol.written.contains('='), symbol.form != Form::Flag, "{}", symbol.written);
         }
     }
@@ -178,7 +251,12 @@ mod tests {
             Form::Flag,
             "unknown word `reed`, expected one of: `read`, `write`, `notify`, `public`, `name`",
         );
-        check("id", Place::Service, Form::Text, "unknown word `id`, expected one of: `name`, `crate`");
+        check(
+            "id",
+            Place::Service,
+            Form::Text,
+            "unknown word `id`, expected one of: `name`, `crate`, `hooks`, `own_thread`, `actor`",
+        );
     }
 
     #[test]
@@ -196,6 +274,19 @@ mod tests {
             "`crate` belongs in `#[service(..)]`: `crate = path::to::socketproto`",
         );
         check("public", Place::Service, Form::Flag, "`public` belongs in `#[did(..)]`");
+    }
+
+    #[test]
+    fn the_name_of_an_own_service_is_a_word_as_execute_is() {
+        let words = Vocabulary::new(["history".to_owned()].into_iter());
+        let history = Ok(Word::Operation(Kind::Own(0)));
+        assert_eq!(words.resolve("history", Place::Struct, Form::Signature), history);
+        assert_eq!(words.resolve("history", Place::Rest, Form::Flag), history);
+        let written = "history = fn history(args: Args) -> Reply";
+        let expected = Refusal::Word(format!("`history` belongs on the struct: `{written}`"));
+        assert_eq!(words.resolve("history", Place::Field, Form::Flag), Err(expected));
+        let Err(Refusal::Word(message)) = words.resolve("histroy", Place::Rest, Form::Flag) else { panic!() };
+        assert!(message.ends_with("`execute`, `fallback`, `name`, `history`"), "{message}");
     }
 
     #[test]

@@ -10,12 +10,8 @@ pub(crate) struct Callback<F>(pub(crate) F);
 impl<F: FnMut(&Message) -> Result<Json, Fault> + 'static> Service for Callback<F> {
     const SERVICE: &'static ServiceTable = &ServiceTable::new("callback", "", &[]);
 
-    fn dispatch(state: &State<Self>, _entry: usize, request: &Request, out: &mut Vec<u8>) -> Step {
-        let message = request.message();
-        Step::Now(state.borrow_mut().and_then(|mut callback| {
-            let reply = (callback.0)(&message)?;
-            out.extend_from_slice(reply.as_str().as_bytes());
-            Ok(())
-        }))
+    fn dispatch(&mut self, _: &State<Self>, _entry: usize, request: &Request, out: &mut Vec<u8>) -> Step {
+        let reply = (self.0)(&request.message());
+        Step::Now(reply.map(|reply| out.extend_from_slice(reply.as_str().as_bytes())))
     }
 }

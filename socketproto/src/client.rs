@@ -12,6 +12,7 @@ use crate::endpoint::Settings;
 use crate::error::Result;
 use crate::event::ConnectionEvent;
 use crate::fault::Fault;
+use crate::hosted::IntoService;
 use crate::id::{DataId, ServiceId};
 use crate::limits::Limits;
 use crate::message::{Json, Message};
@@ -117,13 +118,13 @@ impl ClientBuilder {
     }
 
     /// Serves a service to the server.
-    pub fn service<S: Service + Send>(mut self, service: S) -> Self {
+    pub fn service(mut self, service: impl IntoService) -> Self {
         self.settings.service(0, service);
         self
     }
 
     /// Serves a service with all its data ids shifted.
-    pub fn service_at<S: Service + Send>(mut self, shift: u32, service: S) -> Self {
+    pub fn service_at(mut self, shift: u32, service: impl IntoService) -> Self {
         self.settings.service(shift, service);
         self
     }

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::event::ConnectionEvent;
 use crate::fault::Fault;
 use crate::framing::Framing;
+use crate::hosted::{IntoService, Served};
 use crate::id::{DataId, ServiceId};
 use crate::limits::Limits;
 use crate::message::{Json, Message};
@@ -57,8 +58,9 @@ impl Settings {
         self.limits = limits;
     }
 
-    pub(crate) fn service<S: Service + Send>(&mut self, shift: u32, service: S) {
-        let added = self.services.add_table(S::SERVICE, shift, starter(service));
+    pub(crate) fn service(&mut self, shift: u32, service: impl IntoService) {
+        let served = service.into_service();
+        let added = served.and_then(|Served { table, start }| self.services.add_table(table, shift, start));
         self.note(added);
     }
 

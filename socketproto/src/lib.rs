@@ -52,21 +52,26 @@
 //!
 //! # Features
 //!
-//! `derive` (default): the derive macros.
+//! - `derive` (default): the derive macros.
+//! - `actix`: services that are actix actors already.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+#[cfg(feature = "actix")]
+pub mod actix;
 mod actor;
 mod backoff;
 mod callback;
 mod client;
+mod contain;
 mod endpoint;
 mod error;
 mod event;
 mod fault;
 pub mod frame;
 pub mod framing;
+mod hosted;
 mod id;
 mod limits;
 mod link;
@@ -89,13 +94,14 @@ pub use client::{Client, ClientBuilder};
 pub use error::{Cause, Error, Operation, Result};
 pub use event::ConnectionEvent;
 pub use fault::Fault;
+pub use hosted::{Hosted, IntoService};
 pub use id::{AuthState, DataId, ServiceId, Status};
 pub use limits::Limits;
 pub use message::{Header, Json, MAX_MESSAGE_ID, Message};
 pub use peer::{DEFAULT_CALL_TIMEOUT, Peer, PendingCall};
 pub use secret::Secret;
 pub use server::{Server, ServerBuilder};
-pub use service::{Call, Entry, Service, ServiceTable};
+pub use service::{BlockingCall, Call, Entry, Lifecycle, OwnService, Service, ServiceTable};
 #[cfg(feature = "derive")]
 pub use socketproto_derive::{Client, Service};
 

@@ -5,7 +5,7 @@
 //! caller's waker: no message, no channel and no timer for each call.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -17,6 +17,8 @@ use crate::fault::Fault;
 use crate::id::{AuthState, Status};
 use crate::session::{CallFailure, CallKey, CallOutcome, CloseReason, NewCall, RequestId};
 
+/// While more than this is unsent to a peer none of its requests is run (protocol.md 8.1).
+const UNSENT_MARK: usize = 1024 * 1024;
 /// Buffers above this are given back after use.
 const RETAINED: usize = 64 * 1024;
 
@@ -27,6 +29,11 @@ pub(crate) struct Link {
     waker: AtomicWaker,
     /// Set by the first who leaves something, cleared by the connection before it looks: one wake for many.
     kicked: AtomicBool,
+    /// Bytes unsent: what the connection has to send, and what has been left for it here.
+    unsent: AtomicUsize,
+    left: AtomicUsize,
+    /// A handler has set requests aside until less is unsent.
+    aside: AtomicBool,
     closed: CancellationToken,
 }
 
@@ -117,6 +124,11 @@ impl Replies {
         })
     }
 
+    /// Bytes that they say.
+    pub(crate) fn size(&self) -> usize {
+        self.text.len()
+    }
+
     /// Moves all of them behind those of another.
     fn append_to(&mut self, other: &mut Self) {
         if other.list.is_empty() {
@@ -162,6 +174,9 @@ impl Link {
             inner: Mutex::default(),
             waker: AtomicWaker::new(),
             kicked: AtomicBool::new(false),
+            unsent: AtomicUsize::new(0),
+            left: AtomicUsize::new(0),
+            aside: AtomicBool::new(false),
             closed: CancellationToken::new(),
         }
     }
@@ -180,6 +195,7 @@ impl Link {
         }
         let mut inner = self.lock();
         if inner.end.is_none() {
+            self.left.fetch_add(replies.text.len(), Ordering::SeqCst);
             replies.append_to(&mut inner.outgoing.replies);
         }
         drop(inner);
@@ -263,7 +279,23 @@ impl Link {
         self.closed.cancelled().await;
     }
 
+    /// Whether so much is unsent that no further request may be run, `more` bytes included that are about to be left.
+    pub(crate) fn is_congested(&self, more: usize) -> bool {
+        self.unsent.load(Ordering::SeqCst) + self.left.load(Ordering::SeqCst) + more > UNSENT_MARK
+    }
+
+    /// A handler sets requests aside. It has to look again afterwards: what was unsent may just have left.
+    pub(crate) fn set_aside(&self) {
+        self.aside.store(true, Ordering::SeqCst);
+    }
+
     // The connection
+
+    /// Shows what is unsent; true where handlers that have set requests aside can go on.
+    pub(crate) fn set_unsent(&self, bytes: usize) -> bool {
+        self.unsent.store(bytes, Ordering::SeqCst);
+        self.aside.load(Ordering::SeqCst) && !self.is_congested(0) && self.aside.swap(false, Ordering::SeqCst)
+    }
 
     /// Makes sure that the connection's task runs when something is left from now on.
     pub(crate) fn register(&self, cx: &Context<'_>) {
@@ -273,7 +305,9 @@ impl Link {
     /// Swaps what has been left against an empty one.
     pub(crate) fn take(&self, empty: &mut Outgoing) {
         if self.kicked.swap(false, Ordering::AcqRel) {
-            std::mem::swap(&mut self.lock().outgoing, empty);
+            let mut inner = self.lock();
+            std::mem::swap(&mut inner.outgoing, empty);
+            self.left.store(0, Ordering::SeqCst);
         }
     }
 
@@ -363,6 +397,7 @@ mod tests {
             data: Bytes::from_static(b"null"),
             timeout: Duration::from_secs(10),
             nested: false,
+            response: None,
         }
     }
 
@@ -403,6 +438,24 @@ mod tests {
         assert_eq!(poll(&link, call), Poll::Ready(Err(CallFailure::Lost(CloseReason::Peer))));
         assert_eq!(link.call(Waker::noop(), new_call), Err(CloseReason::Peer));
         assert!(link.closed.is_cancelled());
+    }
+
+    #[test]
+    fn what_is_unsent_is_what_the_connection_has_and_what_was_left_for_it() {
+        let link = link();
+        let mut replies = Replies::default();
+        replies.add(7, |text| {
+            text.resize(UNSENT_MARK, b' ');
+            Ok(())
+        });
+        link.reply(&mut replies);
+        assert!(!link.is_congested(0) && link.is_congested(1));
+        link.set_aside();
+        assert!(!link.set_unsent(1), "the mark is exceeded by one byte");
+        taken(&link);
+        assert!(!link.is_congested(0));
+        assert!(link.set_unsent(UNSENT_MARK));
+        assert!(!link.set_unsent(0), "nobody waits any more");
     }
 
     fn taken(link: &Link) -> Vec<(RequestId, Status, String)> {

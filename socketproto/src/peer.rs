@@ -5,6 +5,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -32,21 +33,28 @@ pub struct Peer {
     _guard: Option<Arc<CloseOnDrop>>,
     /// Whether the calls are made by a handler.
     nested: bool,
+    /// Counts the calls that wait, where somebody wants to know.
+    calls: Option<Arc<AtomicUsize>>,
 }
 
 impl Peer {
     pub(crate) fn of_handler(link: Arc<Link>) -> Self {
-        Self { link, _guard: None, nested: true }
+        Self { link, _guard: None, nested: true, calls: None }
     }
 
     /// The peer of a connection that is held by its endpoint.
     pub(crate) fn of_endpoint(link: Arc<Link>) -> Self {
-        Self { link, _guard: None, nested: false }
+        Self { link, _guard: None, nested: false, calls: None }
     }
 
     pub(crate) fn of_client(link: Arc<Link>) -> Self {
         let guard = Arc::new(CloseOnDrop(Arc::clone(&link)));
-        Self { link, _guard: Some(guard), nested: false }
+        Self { link, _guard: Some(guard), nested: false, calls: None }
+    }
+
+    /// The same peer; calls through it and its clones are counted here while they wait.
+    pub(crate) fn counted(&self, calls: Arc<AtomicUsize>) -> Self {
+        Self { calls: Some(calls), ..self.clone() }
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
@@ -166,7 +174,10 @@ pub struct PendingCall<R> {
     data_id: DataId,
     name: Option<&'static str>,
     timeout: Duration,
+    /// The response id, where the caller's declaration knows it.
+    response: Option<ServiceId>,
     state: CallState,
+    counted: Option<Counted>,
     answer: PhantomData<fn() -> R>,
 }
 
@@ -174,6 +185,22 @@ enum CallState {
     Unsent(Result<Bytes, serde_json::Error>),
     Waiting(CallKey),
     Over,
+}
+
+/// A call that is counted as waiting.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(calls: &Arc<AtomicUsize>) -> Self {
+        calls.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(calls))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl<R> PendingCall<R> {
@@ -185,7 +212,17 @@ impl<R> PendingCall<R> {
         data: &T,
     ) -> Self {
         let state = CallState::Unsent(serde_json::to_vec(data).map(Bytes::from));
-        Self { peer, service_id, data_id, name, timeout: DEFAULT_CALL_TIMEOUT, state, answer: PhantomData }
+        Self {
+            peer,
+            service_id,
+            data_id,
+            name,
+            timeout: DEFAULT_CALL_TIMEOUT,
+            response: None,
+            state,
+            counted: None,
+            answer: PhantomData,
+        }
     }
 
     /// Waits this long for the answer: from zero up; the default is [`DEFAULT_CALL_TIMEOUT`].
@@ -219,6 +256,8 @@ impl<R> PendingCall<R> {
         };
         let (service_id, data_id) = (self.service_id, self.data_id);
         let (timeout, nested) = (self.timeout, self.peer.nested);
+        let response = self.response;
+        let counted = self.peer.calls.as_ref().map(Counted::new);
         let sent = self.peer.link.call(cx.waker(), |call| NewCall {
             call,
             service_id,
@@ -226,10 +265,12 @@ impl<R> PendingCall<R> {
             data,
             timeout,
             nested,
+            response,
         });
         match sent {
             Ok(call) => {
                 self.state = CallState::Waiting(call);
+                self.counted = counted;
                 Poll::Pending
             }
             Err(reason) => Poll::Ready(Err(self.lost(reason.to_string()))),
@@ -280,7 +321,10 @@ impl<R: DeserializeOwned> Future for PendingCall<R> {
                 _ => Poll::Pending,
             },
             CallState::Waiting(call) => match self.peer.link.poll_call(call, cx) {
-                Poll::Ready(outcome) => Poll::Ready(self.judge(outcome)),
+                Poll::Ready(outcome) => {
+                    self.counted = None;
+                    Poll::Ready(self.judge(outcome))
+                }
                 Poll::Pending => {
                     self.state = CallState::Waiting(call);
                     Poll::Pending
@@ -322,4 +366,18 @@ pub fn call<T: Serialize + ?Sized, R>(
 ) -> PendingCall<R> {
     let data_id = DataId::new(data_id.value().saturating_add(shift));
     PendingCall::new(peer.clone(), service_id, data_id, Some(name), data)
+}
+
+/// The same, of a service that the declaration brings along: its request and response ids.
+pub fn call_own<T: Serialize + ?Sized, R>(
+    peer: &Peer,
+    (request, response): (ServiceId, ServiceId),
+    data_id: DataId,
+    shift: u32,
+    name: &'static str,
+    data: &T,
+) -> PendingCall<R> {
+    let mut pending = call(peer, request, data_id, shift, name, data);
+    pending.response = Some(response);
+    pending
 }

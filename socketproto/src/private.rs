@@ -2,11 +2,21 @@
 
 use serde::Serialize;
 
+use crate::contain::contain;
 use crate::fault::Fault;
 use crate::id::DataId;
+use crate::message::Json;
 
-pub use crate::peer::call;
-pub use crate::service::{IntoReply, Request, State, Step, encode};
+pub use crate::peer::{call, call_own};
+pub use crate::service::{Hook, IntoReply, Request, State, Step, encode, run_hook};
+
+/// What expansions of `#[service(actor)]` name.
+#[cfg(feature = "actix")]
+pub mod actix {
+    pub use ::actix::{Actor, Context, Handler};
+
+    pub use crate::actix::{assert_actor, serve};
+}
 
 /// A data id as a declaration names it: a `u32` or a [`DataId`].
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +58,15 @@ pub fn reply<T: Serialize, M>(returned: impl IntoReply<T, M>, out: &mut Vec<u8>)
     value(&returned.into_reply()?, out)
 }
 
+/// Answers with JSON that a method has returned, as the text it is.
+///
+/// # Errors
+/// The method's own.
+pub fn json<M>(returned: impl IntoReply<Json, M>, out: &mut Vec<u8>) -> Result<Step, Fault> {
+    out.extend_from_slice(returned.into_reply()?.as_str().as_bytes());
+    Ok(Step::Now(Ok(())))
+}
+
 /// Answers with what an async method declared `-> T` will return.
 ///
 /// # Errors
@@ -62,6 +81,27 @@ pub fn later<T: Serialize, M>(
     })))
 }
 
+/// Answers with what a blocking method declared `-> T` will return; it runs on the blocking pool, and to its end also
+/// where nobody waits for it any more.
+///
+/// # Errors
+/// None; a result like its neighbours'.
+pub fn blocking<T: Serialize, R: IntoReply<T, M>, M>(
+    method: impl FnOnce() -> R + Send + 'static,
+) -> Result<Step, Fault> {
+    let running = tokio::task::spawn_blocking(move || {
+        contain(|| {
+            let mut out = Vec::new();
+            encode(&method().into_reply()?, &mut out)?;
+            Ok(out)
+        })
+    });
+    Ok(Step::Later(Box::pin(async move {
+        // The task cannot panic; it is lost where the runtime ends before it began.
+        running.await.map_err(|_| Fault::callback_error("the runtime has ended"))??
+    })))
+}
+
 #[cfg(all(test, feature = "derive"))]
 mod tests {
     use std::sync::Arc;
@@ -70,7 +110,8 @@ mod tests {
 
     use super::*;
     use crate::link::Link;
-    use crate::{Call, Json, Message, Peer, Service};
+    use crate::service::Door;
+    use crate::{Call, Message, Peer, Service};
 
     #[derive(Service)]
     #[service(crate = crate)]
@@ -121,12 +162,12 @@ mod tests {
 
     /// Runs an entry of a service whose x is 1 and y is 2, and shows the reply.
     fn run(entry: usize, data: &str) -> String {
-        let state = State::new(Sums { x: 1, y: 2 });
+        let state = State::new(Sums { x: 1, y: 2 }, Door::new(drop));
         let mut request = Request::new(Peer::of_handler(Arc::new(Link::new("mem://test".into()))));
         let header = *Message::new(30, 1, Json::NULL).header();
         request.set(header, Json::from_text(data).unwrap(), "name");
         let mut out = Vec::new();
-        let outcome = match Sums::dispatch(&state, entry, &request, &mut out) {
+        let outcome = match state.dispatch(entry, &request, &mut out) {
             Step::Now(outcome) => outcome.map(|()| out),
             Step::Later(future) => future.now_or_never().unwrap(),
         };

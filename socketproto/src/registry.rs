@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::id::{DataId, ServiceId};
-use crate::service::ServiceTable;
+use crate::service::{Entry, OwnService, ServiceTable};
 use crate::session::dispatch::{Dispatch, Route};
 
 /// Collects handlers; `H` is what starts one.
 pub(crate) struct Registry<H> {
     handlers: Vec<Registered<H>>,
+    /// Those of derived services, with the service's name.
+    declared: Vec<(&'static str, OwnService)>,
     services: Vec<(ServiceId, ServiceId)>,
     whitelist: Vec<(ServiceId, DataId)>,
 }
@@ -27,38 +29,27 @@ struct Declared {
     data_id: Option<DataId>,
     entry: usize,
     name: &'static str,
+    timeout: Option<Duration>,
 }
 
 impl<H> Registry<H> {
     pub(crate) const fn new() -> Self {
-        Self { handlers: Vec::new(), services: Vec::new(), whitelist: Vec::new() }
+        Self { handlers: Vec::new(), declared: Vec::new(), services: Vec::new(), whitelist: Vec::new() }
     }
 
     /// Adds a derived service, its data ids shifted.
     pub(crate) fn add_table(&mut self, table: &'static ServiceTable, shift: u32, handler: H) -> Result<()> {
         let mut routes = Vec::new();
         for (entry, declared) in table.entries().iter().enumerate() {
-            let data_id = declared.data_id().value().checked_add(shift).map(DataId::new);
-            let data_id = data_id.ok_or_else(|| Error::Config {
-                setting: "service_at",
-                reason: format!(
-                    "shifting {} of {} by {shift} exceeds 2^32 - 1",
-                    declared.data_id(),
-                    table.name()
-                )
-                .into(),
-            })?;
             let service_id = declared.service_id();
+            let data_id = if declared.is_fallback() { None } else { Some(shifted(table, declared, shift)?) };
             if declared.is_public() {
-                self.whitelist.push((service_id, data_id));
+                self.whitelist.extend(data_id.map(|data_id| (service_id, data_id)));
             }
-            routes.push(Declared {
-                service_id: Some(service_id),
-                data_id: Some(data_id),
-                entry,
-                name: declared.name(),
-            });
+            let (name, timeout) = (declared.name(), declared.timeout());
+            routes.push(Declared { service_id: Some(service_id), data_id, entry, name, timeout });
         }
+        self.declared.extend(table.services().iter().map(|service| (table.name(), *service)));
         let name = if shift == 0 { table.name().to_owned() } else { format!("{} at {shift}", table.name()) };
         self.handlers.push(Registered { name, routes, handler });
         Ok(())
@@ -71,7 +62,7 @@ impl<H> Registry<H> {
         data_id: Option<DataId>,
         handler: H,
     ) {
-        let routes = vec![Declared { service_id, data_id, entry: 0, name: "callback" }];
+        let routes = vec![Declared { service_id, data_id, entry: 0, name: "callback", timeout: None }];
         self.handlers.push(Registered { name: "a callback".to_owned(), routes, handler });
     }
 
@@ -86,8 +77,19 @@ impl<H> Registry<H> {
     /// The table, and the handlers in the order of its routes.
     pub(crate) fn build(self, timeout: Duration) -> Result<(Dispatch, Vec<H>)> {
         let mut dispatch = Dispatch::new();
+        for (position, (owner, service)) in self.declared.iter().enumerate() {
+            match clash(&self.declared[..position], service) {
+                None => dispatch.add_service(service.request(), service.response())?,
+                Some((_, other)) if is_same(other, service) => {}
+                Some(first) => return Err(contradiction(*first, (owner, *service))),
+            }
+        }
         for (request, response) in self.services {
-            dispatch.add_service(request, response)?;
+            // A program may declare by hand what one of its services brings along.
+            let brought = |(_, own): &(_, OwnService)| (own.request(), own.response()) == (request, response);
+            if !self.declared.iter().any(brought) {
+                dispatch.add_service(request, response)?;
+            }
         }
         for (service_id, data_id) in self.whitelist {
             dispatch.whitelist(service_id, data_id);
@@ -95,11 +97,11 @@ impl<H> Registry<H> {
         let names: Vec<_> = self.handlers.iter().map(|handler| handler.name.clone()).collect();
         let mut handlers = Vec::new();
         for (handler, registered) in self.handlers.into_iter().enumerate() {
-            for Declared { service_id, data_id, entry, name } in registered.routes {
+            for Declared { service_id, data_id, entry, name, timeout: own } in registered.routes {
                 if let Some(reserved) = service_id.filter(|service_id| service_id.is_reserved()) {
                     return Err(Error::ReservedSid { service_id: reserved });
                 }
-                let route = Route { handler, entry, timeout, name };
+                let route = Route { handler, entry, timeout: own.unwrap_or(timeout), name };
                 if let Some(before) = dispatch.insert(service_id, data_id, route) {
                     return Err(Error::DuplicateHandler {
                         key: key(service_id, data_id).into(),
@@ -114,6 +116,38 @@ impl<H> Registry<H> {
     }
 }
 
+fn shifted(table: &ServiceTable, entry: &Entry, shift: u32) -> Result<DataId> {
+    let data_id = entry.data_id();
+    data_id.value().checked_add(shift).map(DataId::new).ok_or_else(|| Error::Config {
+        setting: "service_at",
+        reason: format!("shifting {data_id} of {} by {shift} exceeds 2^32 - 1", table.name()).into(),
+    })
+}
+
+/// The first of these that shares an id with the service.
+fn clash<'a>(
+    declared: &'a [(&'static str, OwnService)],
+    service: &OwnService,
+) -> Option<&'a (&'static str, OwnService)> {
+    let ids = [service.request(), service.response()];
+    declared.iter().find(|(_, other)| ids.contains(&other.request()) || ids.contains(&other.response()))
+}
+
+fn is_same(a: &OwnService, b: &OwnService) -> bool {
+    (a.request(), a.response()) == (b.request(), b.response())
+}
+
+fn contradiction(first: (&str, OwnService), second: (&str, OwnService)) -> Error {
+    let text = |(owner, service): (&str, OwnService)| {
+        let (request, response) = (service.request().value(), service.response().value());
+        format!("`#[sid({}, request = {request}, response = {response})]` of {owner}", service.name())
+    };
+    Error::Config {
+        setting: "sid",
+        reason: format!("{} contradicts {}; one id has one role", text(second), text(first)).into(),
+    }
+}
+
 fn key(service_id: Option<ServiceId>, data_id: Option<DataId>) -> String {
     let service = service_id.map_or("any service".to_owned(), |service_id| service_id.to_string());
     let data = data_id.map_or("any data".to_owned(), |data_id| data_id.to_string());
@@ -123,7 +157,6 @@ fn key(service_id: Option<ServiceId>, data_id: Option<DataId>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::Entry;
 
     static LAMP: ServiceTable = ServiceTable::new(
         "lamp",
@@ -163,6 +196,54 @@ mod tests {
             registry.build(TIMEOUT).unwrap_err().to_string(),
             "write data request (20) of data 1 is served twice: by lamp and by a callback; \
              move one with `.service_at(SHIFT, ..)`"
+        );
+    }
+
+    const fn own(name: &'static str, request: u32, response: u32) -> OwnService {
+        OwnService::new(name, ServiceId::new(request), ServiceId::new(response))
+    }
+
+    static RECORDER: ServiceTable = ServiceTable::new(
+        "recorder",
+        "",
+        &[
+            Entry::new(ServiceId::new(40), DataId::new(1), "last").with_timeout(Duration::from_secs(2)),
+            Entry::fallback(ServiceId::new(40), "other"),
+        ],
+    )
+    .with_services(&[own("history", 40, 41), own("erase", 42, 43)]);
+
+    #[test]
+    fn a_fallback_takes_what_is_left_and_a_declared_time_goes_first() {
+        let mut registry = Registry::new();
+        registry.add_table(&RECORDER, 100, ()).unwrap();
+        let (dispatch, _) = registry.build(TIMEOUT).unwrap();
+        let found =
+            |data_id: u32| dispatch.find(40.into(), data_id.into()).map(|route| (route.entry, route.timeout));
+        assert_eq!(found(101), Some((0, Duration::from_secs(2))));
+        assert_eq!(found(1), Some((1, TIMEOUT)));
+        assert_eq!(dispatch.response_of(42.into()), Some(43.into()));
+    }
+
+    #[test]
+    fn equal_pairs_are_declared_as_often_as_one_likes_others_contradict() {
+        static SAME: ServiceTable =
+            ServiceTable::new("same", "", &[]).with_services(&[own("log", 42, 43), own("history", 40, 41)]);
+        static CROSSED: ServiceTable =
+            ServiceTable::new("crossed", "", &[]).with_services(&[own("crossed", 41, 42)]);
+        let mut registry = Registry::new();
+        registry.add_table(&RECORDER, 0, ()).unwrap();
+        registry.add_table(&SAME, 0, ()).unwrap();
+        registry.add_service(42.into(), 43.into());
+        assert!(registry.build(TIMEOUT).is_ok());
+
+        let mut registry = Registry::new();
+        registry.add_table(&RECORDER, 0, ()).unwrap();
+        registry.add_table(&CROSSED, 0, ()).unwrap();
+        let error = registry.build(TIMEOUT).unwrap_err().to_string();
+        assert!(
+            error.contains("of crossed contradicts `#[sid(history, request = 40, response = 41)]`"),
+            "{error}"
         );
     }
 

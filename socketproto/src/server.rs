@@ -14,6 +14,7 @@ use crate::endpoint::Settings;
 use crate::error::{Error, Result};
 use crate::event::ConnectionEvent;
 use crate::fault::Fault;
+use crate::hosted::IntoService;
 use crate::id::{DataId, ServiceId};
 use crate::limits::Limits;
 use crate::message::{Json, Message};
@@ -165,15 +166,27 @@ impl ServerBuilder {
         self
     }
 
-    /// Serves a service, as an actor of its own.
-    pub fn service<S: Service + Send>(mut self, service: S) -> Self {
+    /// Serves a service, as an actor of its own. A program that has to step into it while it runs hands in a
+    /// [`Hosted`](crate::Hosted).
+    pub fn service(mut self, service: impl IntoService) -> Self {
         self.settings.service(0, service);
         self
     }
 
     /// Serves a service with all its data ids shifted, so that one type can be served more than once.
-    pub fn service_at<S: Service + Send>(mut self, shift: u32, service: S) -> Self {
+    pub fn service_at(mut self, shift: u32, service: impl IntoService) -> Self {
         self.settings.service(shift, service);
+        self
+    }
+
+    /// Serves an actix actor, which stays where it was started: `#[service(actor)]`.
+    #[cfg(feature = "actix")]
+    pub fn service_addr<A>(mut self, addr: Addr<A>) -> Self
+    where
+        A: Service + actix::Handler<crate::actix::Request<A>>,
+        A::Context: actix::dev::ToEnvelope<A, crate::actix::Request<A>>,
+    {
+        self.settings.service(0, crate::actix::Bridge(addr));
         self
     }
 
@@ -306,7 +319,7 @@ impl ServerBuilder {
                 if listener.is_exposed() && !allow_plaintext {
                     return Err(exposed(&address));
                 }
-                let endpoint = Arc::new(Endpoint::start(endpoint));
+                let endpoint = Arc::new(Endpoint::start(endpoint)?);
                 let closed = CancellationToken::new();
                 let peers = Peers::default();
                 let listener = Listener::start(listener, endpoint, peers.clone(), closed.clone());

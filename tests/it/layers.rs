@@ -13,6 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("backoff", &[]),
     ("event", &[]),
     ("fault", &["id"]),
+    ("contain", &["fault"]),
     ("error", &["id", "fault"]),
     ("message", &["id"]),
     ("frame", &["id", "message"]),
@@ -22,6 +23,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("peer", &["id", "fault", "error", "message", "session", "link"]),
     ("service", &["id", "fault", "message", "peer"]),
     ("callback", &["fault", "message", "service"]),
+    ("actix", &["fault", "contain", "service"]),
     ("registry", &["id", "error", "session", "service"]),
     ("secret", &["error"]),
     ("transport", &["error", "frame", "framing"]),
@@ -33,6 +35,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "event",
             "id",
             "fault",
+            "contain",
             "error",
             "message",
             "session",
@@ -44,6 +47,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "transport",
         ],
     ),
+    ("hosted", &["contain", "error", "service", "actor"]),
     (
         "endpoint",
         &[
@@ -62,6 +66,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "secret",
             "transport",
             "actor",
+            "hosted",
         ],
     ),
     (
@@ -81,6 +86,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "secret",
             "transport",
             "actor",
+            "actix",
+            "hosted",
             "endpoint",
         ],
     ),
@@ -88,10 +95,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         "client",
         &[
             "backoff", "event", "id", "limits", "fault", "error", "message", "session", "link", "peer",
-            "service", "secret", "actor", "endpoint",
+            "service", "secret", "actor", "hosted", "endpoint",
         ],
     ),
-    ("private", &["id", "fault", "message", "peer", "service"]),
+    ("private", &["id", "fault", "contain", "message", "peer", "service", "actix"]),
 ];
 
 /// Modules without I/O, clock and randomness, and what would bring them in.

@@ -4,6 +4,8 @@
 
 mod auth;
 mod both_ways;
+#[cfg(target_os = "linux")]
+mod descriptors;
 mod examples;
 mod failures;
 mod hooks_and_rules;

@@ -183,9 +183,14 @@ impl Program {
         self.url.rsplit(':').next().expect("a URL with a port")
     }
 
+    /// The id of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("the program still runs")
+    }
+
     /// Sends a signal by name, as `TERM`.
     pub(crate) async fn signal(&self, name: &str) {
-        let id = self.child.id().expect("the program still runs");
+        let id = self.id();
         let sent = within(Command::new("kill").arg(format!("-{name}")).arg(id.to_string()).status()).await;
         assert!(sent.expect("`kill` can be run").success());
     }

@@ -31,6 +31,7 @@ import traceback
 import zlib
 
 AUTH, CHANNEL_NAME, READ, WRITE, EXECUTE, HELLO = 0, 8, 10, 20, 30, 0xFFFF_0000
+HISTORY = 40  # of the thermostat
 REQUESTS = (AUTH, CHANNEL_NAME, READ, WRITE, EXECUTE, HELLO)
 RESPONSES = tuple(request + 1 for request in REQUESTS)
 SEED, KEY = 0, 1
@@ -501,20 +502,22 @@ class Fault(Exception):
 class Thermostat:
     """The device of the `thermostat` example."""
 
+    SERVICES = (READ, WRITE, EXECUTE, HISTORY)
     PUBLIC = {(READ, 3)}
-    DECLARED = {1: {READ}, 2: {READ, WRITE}, 3: {READ}, 4: {EXECUTE}, 5: {EXECUTE}}
+    DECLARED = {1: {READ, HISTORY}, 2: {READ, WRITE}, 3: {READ}, 4: {EXECUTE}, 5: {EXECUTE}}
 
     def __init__(self):
         self.temperature = 21.0
         self.setpoint = 20.0
         self.started = time.monotonic()
+        self.points = [{"at_s": 0, "temperature": self.temperature}]
 
     def handle(self, message):
-        sids = self.DECLARED.get(message.data_id)
-        if sids is None:
-            raise Fault(UNKNOWN)
+        sids = self.DECLARED.get(message.data_id, ())
         if message.service_id not in sids:
-            raise Fault(NOT_PERMITTED)
+            if message.service_id == READ:  # the fallback of its declaration
+                raise Fault(UNKNOWN, "a thermostat has no data %d to read" % message.data_id)
+            raise Fault(NOT_PERMITTED if sids else UNKNOWN)
         answers = {
             (READ, 1): lambda data: self.temperature,
             (READ, 2): lambda data: self.setpoint,
@@ -522,6 +525,7 @@ class Thermostat:
             (WRITE, 2): self.set_setpoint,
             (EXECUTE, 4): self.reset,
             (EXECUTE, 5): self.calibrate,
+            (HISTORY, 1): self.history,
         }
         return to_text(answers[message.service_id, message.data_id](message.data))
 
@@ -537,18 +541,27 @@ class Thermostat:
             raise Fault(CALLBACK_ERROR, "expected an object with the boolean `hard`")
         uptime = int(time.monotonic() - self.started)
         self.started = time.monotonic()
+        self.points = [{"at_s": 0, "temperature": self.temperature}]
         return {"uptime_s": uptime}
 
     def calibrate(self, arguments):
         if not isinstance(arguments, list) or len(arguments) != 2 or not all(map(is_number, arguments)):
             raise Fault(CALLBACK_ERROR, "expected two numbers")
         self.temperature += 0.1
+        self.points.append({"at_s": int(time.monotonic() - self.started), "temperature": self.temperature})
         return self.temperature
+
+    def history(self, arguments):
+        last = arguments.get("last") if isinstance(arguments, dict) else None
+        if type(last) is not int or not 0 <= last < 2**32:
+            raise Fault(CALLBACK_ERROR, "expected an object with the number `last`")
+        return self.points[max(0, len(self.points) - last) :]
 
 
 class Echo:
     """Answers every read, write and execute with its own data."""
 
+    SERVICES = (READ, WRITE, EXECUTE)
     PUBLIC = frozenset()
 
     def handle(self, message):
@@ -624,7 +637,7 @@ class Connection:
             pass
         except BadChecksum as error:
             message = error.message
-            if message and message.service_id in (READ, WRITE, EXECUTE) and self.lets_through(message):
+            if message and message.service_id in self.server.device.SERVICES and self.lets_through(message):
                 self.answer(message, CHECKSUM_ERROR)
 
     def lets_through(self, message):
@@ -633,7 +646,8 @@ class Connection:
 
     def message(self, message):
         service_id = message.service_id
-        if service_id not in REQUESTS or (service_id == HELLO and self.server.old):
+        services = self.server.device.SERVICES
+        if service_id not in services + REQUESTS or (service_id == HELLO and self.server.old):
             return
         self.server.log(
             "request (%d, %d) status %d %s%s"
@@ -645,7 +659,7 @@ class Connection:
                 "" if message.message_id is None else " #%d" % message.message_id,
             )
         )
-        if service_id in (READ, WRITE, EXECUTE) and not self.lets_through(message):
+        if service_id in services and not self.lets_through(message):
             return self.answer(message, AUTH_REQUIRED)
         handlers = {
             (AUTH, SEED): self.seed,
@@ -654,7 +668,7 @@ class Connection:
             (HELLO, 0): self.hello,
         }
         handle = handlers.get((service_id, message.data_id))
-        if service_id in (READ, WRITE, EXECUTE):
+        if service_id in services:
             handle = self.device
         try:
             if handle is None:
@@ -1005,6 +1019,7 @@ class ThermostatChecks(Checks):
                 (EXECUTE, 5, [1, 2]),
                 (READ, 999, None),
                 (EXECUTE, 3, None),
+                (HISTORY, 1, {"last": 1}),
             ):
                 expect_answer(peer.request(service_id, data_id, data), AUTH_REQUIRED, None)
 
@@ -1083,6 +1098,8 @@ class ThermostatChecks(Checks):
                 (EXECUTE, 5, [1]),
                 (EXECUTE, 5, [1, "two"]),
                 (EXECUTE, 5, None),
+                (HISTORY, 1, {"last": -1}),
+                (HISTORY, 1, None),
             ):
                 expect_error(peer.request(service_id, data_id, data), CALLBACK_ERROR)
             self.fence(peer)
@@ -1097,6 +1114,18 @@ class ThermostatChecks(Checks):
         with self.open() as peer:
             expect(is_number(expect_answer(peer.request(EXECUTE, 5, [20.0, 21.0]), OKAY)), "no number")
 
+    def check_the_history_ends_with_the_last_temperature(self):
+        with self.open() as peer:
+            expect_answer(peer.request(EXECUTE, 5, [20.0, 21.0]), OKAY)
+            temperature = peer.request(READ, 1).data
+            for last, count in ((0, 0), (1, 1), (2, 2)):
+                points = expect_answer(peer.request(HISTORY, 1, {"last": last}), OKAY)
+                expect(isinstance(points, list) and len(points) == count, "points: %r" % points)
+                for point in points:
+                    expect(list(point) == ["at_s", "temperature"], "point: %r" % point)
+                    expect(type(point["at_s"]) is int and is_number(point["temperature"]), "point: %r" % point)
+                expect(not points or points[-1]["temperature"] == temperature, "points: %r" % points)
+
     def check_a_request_with_a_status_is_dispatched_all_the_same(self):
         with self.open() as peer:
             expect_answer(peer.request(READ, 3, status=7), OKAY)
@@ -1105,14 +1134,21 @@ class ThermostatChecks(Checks):
 
     def check_a_did_of_another_service_gets_status_6(self):
         with self.open() as peer:
-            for service_id, data_id in ((WRITE, 1), (WRITE, 3), (EXECUTE, 1), (EXECUTE, 2), (READ, 4), (WRITE, 5)):
+            for service_id, data_id in ((WRITE, 1), (WRITE, 3), (EXECUTE, 1), (EXECUTE, 2), (HISTORY, 2), (WRITE, 5)):
                 expect_answer(peer.request(service_id, data_id, 5), NOT_PERMITTED, None)
 
     def check_an_unknown_did_gets_status_4(self):
         with self.open() as peer:
-            for service_id in (READ, WRITE, EXECUTE):
+            for service_id in (WRITE, EXECUTE, HISTORY):
                 for data_id in (0, 999, 2**32 - 1):
                     expect_answer(peer.request(service_id, data_id, 5), UNKNOWN, None)
+
+    def check_other_reads_come_to_the_fallback_which_gives_status_4(self):
+        with self.open() as peer:
+            for data_id in (0, 4, 5, 999, 2**32 - 1):
+                answer = peer.request(READ, data_id, 5)
+                expect_error(answer, UNKNOWN)
+                expect("data %d " % data_id in answer.data["error"], "names another: %r" % answer)
 
     def check_an_unregistered_sid_is_not_answered(self):
         with self.open() as peer:
@@ -1510,7 +1546,7 @@ class OldThermostatChecks(Checks):
             expect_error(peer.request(WRITE, 2, 99), NOT_PERMITTED)
             expect_answer(peer.request(READ, 2), OKAY, 21.5)
             expect_answer(peer.request(WRITE, 1, 5), NOT_PERMITTED, None)
-            expect_answer(peer.request(READ, 999), UNKNOWN, None)
+            expect_error(peer.request(READ, 999), UNKNOWN)
 
     def check_hello_is_not_answered(self):
         with self.open() as peer:

@@ -12,7 +12,6 @@ use actix::{Actor, ActorContext, ActorFuture, Addr, AsyncContext, Context, Handl
 use tokio::sync::oneshot;
 use tracing::{Span, error_span, info};
 
-use crate::actor::Endpoint;
 use crate::actor::authenticator::{Answer, Ask};
 use crate::actor::dialer::Dialer;
 use crate::actor::gatekeeper::Gatekeeper;
@@ -21,9 +20,11 @@ use crate::actor::memory::Verdict;
 use crate::actor::pump::Pump;
 use crate::actor::ticket::connection_id;
 use crate::actor::timer::Timer;
+use crate::actor::{Endpoint, tell};
 use crate::event::ConnectionEvent;
 use crate::link::{Link, Outgoing, View};
 use crate::peer::Peer;
+use crate::service::Hook;
 use crate::session::{CallKey, CallOutcome, CloseReason, Event, Incoming, RequestId, Session};
 use crate::transport::Connected;
 
@@ -164,8 +165,8 @@ impl Connection {
             return Poll::Ready(());
         }
         self.account(now);
-        if self.drain_until.is_some() && self.session.is_idle() {
-            // The last answer has just left: the next turn closes.
+        if self.session.has_events() || (self.drain_until.is_some() && self.session.is_idle()) {
+            // What was parked can run, or the last answer has left and the next turn closes.
             cx.waker().wake_by_ref();
         }
         let dialing = self.dialer.as_ref().and_then(Dialer::deadline);
@@ -177,6 +178,9 @@ impl Connection {
 
     /// Reports the memory that is held; where all together hold too much, requests wait.
     fn account(&mut self, now: Instant) {
+        if self.link.set_unsent(self.session.poll_transmit().len()) {
+            self.handlers.iter().for_each(|handler| handler.do_send(HandlerMessage::Resume));
+        }
         let held = self.session.held() + self.line.as_ref().map_or(0, Pump::buffered);
         let verdict = self.endpoint.memory.report(&self.link, held, self.held);
         self.held = held;
@@ -194,6 +198,8 @@ impl Connection {
             Err(_) => self.session.close(CloseReason::ServiceFailed),
         }
         self.jobs.resize_with(self.handlers.len(), Vec::new);
+        self.show();
+        tell(&self.handlers, &Hook::PeerConnected(self.peer.clone()));
         self.endpoint.announce(&self.peer, &ConnectionEvent::Connected);
     }
 
@@ -228,7 +234,7 @@ impl Connection {
         if let Some(gatekeeper) = &mut self.gatekeeper {
             gatekeeper.clear();
         }
-        self.endpoint.release(&std::mem::take(&mut self.handlers));
+        let handlers = std::mem::take(&mut self.handlers);
         let ready_for = self.ready_since.take().map(|since| now.saturating_duration_since(since));
         if let Some(ready) = self.ready.take() {
             self.session.end(reason.clone());
@@ -238,7 +244,9 @@ impl Connection {
             dialer.lost(reason, ready_for, now);
         }
         self.show();
-        let reason = reason.to_string().into();
+        let reason: Box<str> = reason.to_string().into();
+        tell(&handlers, &Hook::PeerGone { peer: self.peer.clone(), reason: reason.as_ref().into() });
+        self.endpoint.release(&handlers);
         self.endpoint.announce(&self.peer, &ConnectionEvent::Disconnected { reason });
         // Who follows the event still sees whose line it was.
         self.session.forget_channel_name();

@@ -31,14 +31,14 @@ pub(crate) async fn connect(connect: Connect) -> Result<Peer> {
         let link = Arc::new(Link::new(address.into()));
         let peer = Peer::of_client(Arc::clone(&link));
         let dialer = Some(Dialer::new(place, backoff, false));
-        let endpoint = Arc::new(Endpoint::start(endpoint));
+        let endpoint = Arc::new(Endpoint::start(endpoint)?);
         Connection::start(Start { line: None, link, endpoint, dialer, ready: None, on_end: Box::new(|| {}) });
         return Ok(peer);
     }
     let line = dial(&place).await.map_err(|source| Error::Connect { address: address.clone(), source })?;
     let link = Arc::new(Link::new(Arc::clone(&line.peer)));
     let peer = Peer::of_client(Arc::clone(&link));
-    let endpoint = Arc::new(Endpoint::start(endpoint));
+    let endpoint = Arc::new(Endpoint::start(endpoint)?);
     let (sender, ready) = oneshot::channel();
     let dialer = Some(Dialer::new(place, backoff, true));
     let (line, ready_sender) = (Some(line), Some(sender));

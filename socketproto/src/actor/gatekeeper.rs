@@ -6,11 +6,11 @@ use std::task::{Context, Poll};
 
 use futures_util::future::LocalBoxFuture;
 
-use crate::actor::handler::contain;
+use crate::contain::contain;
 use crate::fault::Fault;
 use crate::link::Link;
 use crate::peer::Peer;
-use crate::service::{Call, Request, State};
+use crate::service::{Call, Door, Request, State};
 use crate::session::Incoming;
 
 /// The application's judgement of a request.
@@ -78,5 +78,5 @@ impl Gatekeeper {
 fn context(incoming: &Incoming, link: &Arc<Link>) -> Call<()> {
     let mut request = Request::new(Peer::of_handler(Arc::clone(link)));
     request.set(incoming.header, incoming.data.clone(), incoming.route.name);
-    request.call(&State::new(()))
+    request.call(&State::new((), Door::new(drop)))
 }

@@ -1,24 +1,29 @@
 //! The actor around one service: it runs requests one after the other and keeps those that wait.
 //!
-//! Whatever the service's code does stays in here: a panic becomes an answer, and the service lives on.
+//! Whatever the service's code does is contained: a panic becomes an answer, and the service lives on.
 
+use std::collections::VecDeque;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker, ready};
 
 use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Handler, Message, Recipient};
 use futures_util::StreamExt;
-use futures_util::future::{AbortHandle, Abortable, LocalBoxFuture};
+use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::FuturesUnordered;
 use rustc_hash::FxHashMap;
 
-use crate::actor::ticket::{Ticket, unanswered};
+use crate::actor::own_thread;
+use crate::actor::task::{Task, TaskId};
+use crate::actor::ticket::{Ticket, connection_id, unanswered};
+use crate::contain::contain;
 use crate::fault::Fault;
 use crate::link::{Link, Replies};
 use crate::peer::Peer;
-use crate::service::{Request, Service, State, Step};
+use crate::service::{Door, Entry, Hook, Request, Service, State, Step, Visit};
 use crate::session::{Incoming, RequestId};
 
 /// What a handler is told. One type, so that requests and what concerns them keep their order.
@@ -27,6 +32,10 @@ pub(crate) enum HandlerMessage {
     Run(Batch),
     /// The request, or all of the connection, are of no use any more.
     Cancel { connection: usize, request: Option<RequestId> },
+    /// Peers that took too little have caught up.
+    Resume,
+    /// Something happened to a peer; for services with hooks alone.
+    Hook(Hook),
     /// The endpoint has ended.
     Stop,
 }
@@ -38,22 +47,27 @@ impl Message for HandlerMessage {
 /// Requests of one connection, in order. Those that are never run are answered all the same.
 pub(crate) struct Batch {
     link: Arc<Link>,
-    jobs: std::vec::IntoIter<Incoming>,
+    jobs: VecDeque<Incoming>,
 }
 
 impl Batch {
     pub(crate) fn new(link: Arc<Link>, jobs: Vec<Incoming>) -> Self {
-        Self { link, jobs: jobs.into_iter() }
+        Self { link, jobs: jobs.into() }
+    }
+
+    /// Answers all of them with this fault.
+    fn refuse(&mut self, fault: &Fault) {
+        let mut replies = Replies::default();
+        for job in self.jobs.drain(..) {
+            replies.add(job.request, |_| Err(fault.clone()));
+        }
+        self.link.reply(&mut replies);
     }
 }
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        let mut replies = Replies::default();
-        for job in self.jobs.by_ref() {
-            replies.add(job.request, |_| Err(unanswered()));
-        }
-        self.link.reply(&mut replies);
+        self.refuse(&unanswered());
     }
 }
 
@@ -62,21 +76,53 @@ struct HandlerActor<S> {
     state: State<S>,
     /// Futures that were not ready when first polled.
     waiting: FuturesUnordered<Abortable<Task>>,
-    aborts: FxHashMap<(usize, RequestId), AbortHandle>,
+    aborts: FxHashMap<TaskId, AbortHandle>,
+    /// The request beside which no other begins.
+    exclusive: Option<Exclusive>,
+    /// What came while it runs.
+    queue: VecDeque<Batch>,
+    /// Requests of peers to which too much is unsent.
+    aside: Vec<Batch>,
     /// Replies of the batch that runs.
     replies: Replies,
 }
 
-/// Starts the actor of a service on this thread.
-pub(crate) fn start<S: Service>(service: S) -> Recipient<HandlerMessage> {
+/// A future that was not ready when first polled, and beside which no other request begins.
+struct Exclusive {
+    task: Task,
+    id: TaskId,
+    /// Calls of its method to the peer that wait for their answers.
+    calls: Arc<AtomicUsize>,
+    no_cancel: bool,
+}
+
+/// Makes a service and starts its actor: on this thread, or on one of its own. `on_door` is given the way into it.
+pub(crate) fn start<S: Service>(
+    make: impl FnOnce() -> S + Send + 'static,
+    on_door: impl FnOnce(&Door<S>) + Send + 'static,
+) -> io::Result<Recipient<HandlerMessage>> {
+    if S::SERVICE.has_own_thread() {
+        own_thread::start(S::SERVICE.name(), move || start_here(make(), on_door))
+    } else {
+        Ok(start_here(make(), on_door))
+    }
+}
+
+fn start_here<S: Service>(service: S, on_door: impl FnOnce(&Door<S>)) -> Recipient<HandlerMessage> {
     HandlerActor::create(|ctx| {
         // Only `do_send` is used, which ignores capacity; the bound is the credit of each connection.
         ctx.set_mailbox_capacity(0);
         ctx.spawn(Drive);
+        let addr = ctx.address();
+        let door = Door::new(move |visit| addr.do_send(Enter(visit)));
+        on_door(&door);
         HandlerActor {
-            state: State::new(service),
+            state: State::new(service, door),
             waiting: FuturesUnordered::new(),
             aborts: FxHashMap::default(),
+            exclusive: None,
+            queue: VecDeque::new(),
+            aside: Vec::new(),
             replies: Replies::default(),
         }
     })
@@ -84,55 +130,163 @@ pub(crate) fn start<S: Service>(service: S) -> Recipient<HandlerMessage> {
 }
 
 impl<S: Service> HandlerActor<S> {
-    /// Runs the requests one after the other; their replies leave together.
+    /// Takes the requests of one read: at once, or where another request excludes them, later.
+    fn take(&mut self, mut batch: Batch) {
+        match &self.exclusive {
+            None => self.run(batch),
+            // The method waits for its peer, and the peer perhaps for this: neither would ever end.
+            Some(exclusive) if exclusive.waits_for(&batch) => batch.refuse(&busy()),
+            Some(_) => self.queue.push_back(batch),
+        }
+    }
+
+    /// Whether a batch has to wait until its peer has taken more of what it asked for (protocol.md 8.1), or until
+    /// those before it do not wait any more.
+    fn is_held_up(&self, batch: &Batch) -> bool {
+        if self.aside.iter().any(|before| Arc::ptr_eq(&before.link, &batch.link)) {
+            return true;
+        }
+        let link = &batch.link;
+        if !link.is_congested(self.replies.size()) {
+            return false;
+        }
+        link.set_aside();
+        link.is_congested(self.replies.size())
+    }
+
+    /// Runs what was set aside, as far as its peers have caught up.
+    fn take_aside(&mut self) {
+        for batch in std::mem::take(&mut self.aside) {
+            self.take(batch);
+        }
+    }
+
+    /// Runs the requests one after the other; their replies leave together, or where the connection has a thread of
+    /// its own to send them, each at once.
     fn run(&mut self, mut batch: Batch) {
-        let mut request = Request::new(Peer::of_handler(Arc::clone(&batch.link)));
-        for job in batch.jobs.by_ref() {
+        let link = Arc::clone(&batch.link);
+        let mut request = Request::new(Peer::of_handler(Arc::clone(&link)));
+        loop {
+            if !batch.jobs.is_empty() && self.is_held_up(&batch) {
+                self.aside.push(batch);
+                break;
+            }
+            let Some(job) = batch.jobs.pop_front() else { break };
             request.set(job.header, job.data, job.route.name);
-            let mut later = None;
-            self.replies.add_some(job.request, |out| {
-                match contain(|| S::dispatch(&self.state, job.route.entry, &request, out)) {
-                    Ok(Step::Now(outcome)) => Some(outcome),
-                    Ok(Step::Later(future)) => {
-                        later = Some(future);
-                        None
-                    }
-                    Err(fault) => Some(Err(fault)),
-                }
-            });
-            if let Some(future) = later {
-                let ticket = Ticket::new(Arc::clone(&batch.link), job.request);
-                self.keep(Task { future: Some(future), ticket: Some(ticket) });
+            self.serve(&link, &request, job.request, job.route.entry);
+            if S::SERVICE.has_own_thread() {
+                link.reply(&mut self.replies);
+            }
+            if self.exclusive.is_some() && !batch.jobs.is_empty() {
+                self.queue.push_front(batch);
+                break;
             }
         }
-        batch.link.reply(&mut self.replies);
+        link.reply(&mut self.replies);
+    }
+
+    /// Runs one request as far as it goes at once.
+    fn serve(&mut self, link: &Arc<Link>, request: &Request, id: RequestId, position: usize) {
+        let entry = S::SERVICE.entries().get(position);
+        let calls = entry.is_some_and(Entry::is_exclusive).then(Arc::<AtomicUsize>::default);
+        let counted = calls
+            .as_ref()
+            .map(|calls| request.with_peer(Peer::of_handler(Arc::clone(link)).counted(Arc::clone(calls))));
+        let request = counted.as_ref().unwrap_or(request);
+        let mut later = None;
+        self.replies.add_some(id, |out| match contain(|| self.state.dispatch(position, request, out)) {
+            Ok(Step::Now(outcome)) => Some(outcome),
+            Ok(Step::Later(future)) => {
+                later = Some(future);
+                None
+            }
+            Err(fault) => Some(Err(fault)),
+        });
+        if let Some(future) = later {
+            let task = Task::new(future, Ticket::new(Arc::clone(link), id));
+            self.keep(task, calls, entry.is_some_and(Entry::is_no_cancel));
+        }
     }
 
     /// Polls a future once, here and now: many are ready at once. The others are kept; their wakers come with the
-    /// first poll of the collection, which this actor's item does before it sleeps.
-    fn keep(&mut self, mut task: Task) {
-        let id = task.ticket.as_ref().map(Ticket::id);
+    /// next poll, which this actor's item does before it sleeps.
+    fn keep(&mut self, mut task: Task, exclusive: Option<Arc<AtomicUsize>>, no_cancel: bool) {
+        let Some(id) = task.id() else { return };
         if Pin::new(&mut task).poll(&mut Context::from_waker(Waker::noop())).is_ready() {
             return;
         }
+        if let Some(calls) = exclusive {
+            self.exclusive = Some(Exclusive { task, id, calls, no_cancel });
+            return;
+        }
         let (abort, registration) = AbortHandle::new_pair();
-        if let Some(id) = id {
+        if !no_cancel {
             self.aborts.insert(id, abort);
         }
         self.waiting.push(Abortable::new(task, registration));
     }
 
+    /// Drops what is of no use any more: futures that may be cancelled, and requests that have not begun.
     fn cancel(&mut self, connection: usize, request: Option<RequestId>) {
-        let concerned =
-            |id: &(usize, RequestId)| id.0 == connection && request.is_none_or(|request| request == id.1);
+        let concerned = |id: &TaskId| id.0 == connection && request.is_none_or(|request| request == id.1);
         for abort in self.aborts.extract_if(|id, _| concerned(id)).map(|(_, abort)| abort) {
             abort.abort();
+        }
+        self.exclusive.take_if(|exclusive| !exclusive.no_cancel && concerned(&exclusive.id));
+        for batch in self.queue.iter_mut().chain(&mut self.aside) {
+            let of = connection_id(&batch.link);
+            batch.jobs.retain(|job| !concerned(&(of, job.request)));
+        }
+        self.aside.retain(|batch| !batch.jobs.is_empty());
+    }
+
+    /// Runs what came while a request excluded it, up to the next such request.
+    fn resume(&mut self) {
+        while self.exclusive.is_none() {
+            let Some(batch) = self.queue.pop_front() else { return };
+            self.run(batch);
+        }
+    }
+
+    /// Steps into the state, for foreign code.
+    fn enter(&self, step: impl FnOnce(&mut S)) {
+        if let Ok(mut state) = self.state.borrow_mut() {
+            // The caller of a step that panics sees that its result never comes.
+            let _ = contain(|| step(&mut state));
+        }
+    }
+
+    fn hook(&self, hook: &Hook) {
+        if S::SERVICE.has_hooks() {
+            self.enter(|state| state.hook(hook));
         }
     }
 }
 
+impl Exclusive {
+    /// Whether its method waits for an answer of the peer that sent these requests.
+    fn waits_for(&self, batch: &Batch) -> bool {
+        self.id.0 == connection_id(&batch.link) && self.calls.load(Ordering::Acquire) > 0
+    }
+}
+
+fn busy() -> Fault {
+    Fault::callback_error("busy: an exclusive method of this service waits for an answer of this peer")
+}
+
 impl<S: Service> Actor for HandlerActor<S> {
     type Context = actix::Context<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        self.hook(&Hook::Started);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.hook(&Hook::Stopping);
+        if S::SERVICE.has_own_thread() {
+            own_thread::end();
+        }
+    }
 }
 
 impl<S: Service> Handler<HandlerMessage> for HandlerActor<S> {
@@ -140,10 +294,27 @@ impl<S: Service> Handler<HandlerMessage> for HandlerActor<S> {
 
     fn handle(&mut self, message: HandlerMessage, ctx: &mut Self::Context) {
         match message {
-            HandlerMessage::Run(batch) => self.run(batch),
+            HandlerMessage::Run(batch) => self.take(batch),
             HandlerMessage::Cancel { connection, request } => self.cancel(connection, request),
+            HandlerMessage::Resume => self.take_aside(),
+            HandlerMessage::Hook(hook) => self.hook(&hook),
             HandlerMessage::Stop => ctx.stop(),
         }
+    }
+}
+
+/// A step into the state, from another thread.
+struct Enter<S>(Visit<S>);
+
+impl<S> Message for Enter<S> {
+    type Result = ();
+}
+
+impl<S: Service> Handler<Enter<S>> for HandlerActor<S> {
+    type Result = ();
+
+    fn handle(&mut self, Enter(visit): Enter<S>, _: &mut Self::Context) {
+        self.enter(visit);
     }
 }
 
@@ -159,64 +330,21 @@ impl<S: Service> ActorFuture<HandlerActor<S>> for Drive {
         _: &mut actix::Context<HandlerActor<S>>,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        while let Poll::Ready(Some(ended)) = actor.waiting.poll_next_unpin(cx) {
-            if let Ok(id) = ended {
-                actor.aborts.remove(&id);
+        loop {
+            while let Poll::Ready(Some(ended)) = actor.waiting.poll_next_unpin(cx) {
+                if let Ok(id) = ended {
+                    actor.aborts.remove(&id);
+                }
             }
+            if let Some(exclusive) = &mut actor.exclusive {
+                ready!(Pin::new(&mut exclusive.task).poll(cx));
+                actor.exclusive = None;
+            }
+            if actor.queue.is_empty() {
+                return Poll::Pending;
+            }
+            // What begins now is polled in the next round.
+            actor.resume();
         }
-        Poll::Pending
     }
-}
-
-/// A method's future together with its ticket. Ends with the ticket's id.
-struct Task {
-    future: Option<LocalBoxFuture<'static, Result<Vec<u8>, Fault>>>,
-    ticket: Option<Ticket>,
-}
-
-impl Task {
-    /// Drops the future: that is foreign code too.
-    fn release(&mut self) {
-        let future = self.future.take();
-        let _ = contain(|| drop(future));
-    }
-}
-
-impl Future for Task {
-    type Output = (usize, RequestId);
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let outcome = match &mut self.future {
-            Some(future) => match contain(|| future.as_mut().poll(cx)) {
-                Ok(Poll::Pending) => return Poll::Pending,
-                Ok(Poll::Ready(outcome)) => outcome,
-                Err(fault) => Err(fault),
-            },
-            None => Err(Fault::callback_error("")),
-        };
-        self.release();
-        let Some(ticket) = self.ticket.take() else { return Poll::Ready((0, 0)) };
-        let id = ticket.id();
-        ticket.settle(outcome);
-        Poll::Ready(id)
-    }
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.release();
-    }
-}
-
-/// Runs foreign code; a panic becomes a fault. The state is borrowed step by step, so it is whole afterwards, if not
-/// always as the service's author would wish.
-pub(super) fn contain<R>(code: impl FnOnce() -> R) -> Result<R, Fault> {
-    catch_unwind(AssertUnwindSafe(code)).map_err(|payload| {
-        tracing::error!("a handler panicked; its caller gets status 2 and the handler lives on");
-        // The payload's own destructor may panic as well.
-        if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            std::mem::forget(second);
-        }
-        Fault::callback_error("handler panicked")
-    })
 }

@@ -17,26 +17,30 @@ pub(crate) mod gatekeeper;
 pub(crate) mod handler;
 pub(crate) mod listener;
 mod memory;
+mod own_thread;
 mod pump;
 pub(crate) mod runtime;
+mod task;
 mod ticket;
 mod timer;
 
+use std::io;
 use std::sync::Arc;
 
 use actix::{Actor, Addr, Recipient};
 
 use crate::actor::authenticator::Authenticator;
 use crate::actor::gatekeeper::Authorize;
-use crate::actor::handler::{HandlerMessage, contain};
+use crate::actor::handler::HandlerMessage;
 use crate::actor::memory::Memory;
-use crate::error::Result;
+use crate::contain::contain;
+use crate::error::{Error, Result};
 use crate::event::ConnectionEvent;
 use crate::fault::Fault;
 use crate::peer::Peer;
 use crate::registry::Registry;
 use crate::secret::{Secret, random_hex};
-use crate::service::Service;
+use crate::service::{Door, Hook, Service};
 use crate::session::Config;
 
 /// Bytes of the number that tells one start of an endpoint from another (protocol.md 7.1).
@@ -45,27 +49,39 @@ const SESSION_BYTES: usize = 8;
 /// Starts the actor of a service on the thread it is called on.
 pub(crate) enum StartHandler {
     /// One for all connections.
-    Shared(Box<dyn FnOnce() -> Recipient<HandlerMessage> + Send>),
+    Shared(Box<dyn FnOnce() -> io::Result<Recipient<HandlerMessage>> + Send>),
     /// One for each.
     PerPeer(PerPeer),
 }
 
 /// Makes the service of one connection.
-pub(crate) type PerPeer = Arc<dyn Fn(Peer) -> Recipient<HandlerMessage> + Send + Sync>;
+pub(crate) type PerPeer = Arc<dyn Fn(Peer) -> io::Result<Recipient<HandlerMessage>> + Send + Sync>;
 
 /// Follows connections.
 pub(crate) type OnEvent = Arc<dyn Fn(&Peer, &ConnectionEvent) + Send + Sync>;
 
 /// How a service is started.
 pub(crate) fn starter<S: Service + Send>(service: S) -> StartHandler {
-    StartHandler::Shared(Box::new(move || handler::start(service)))
+    starter_with_door(service, |_| {})
+}
+
+/// How a service is started; the way into it is handed out then.
+pub(crate) fn starter_with_door<S: Service + Send>(
+    service: S,
+    on_door: impl FnOnce(&Door<S>) + Send + 'static,
+) -> StartHandler {
+    StartHandler::Shared(Box::new(move || handler::start(move || service, on_door)))
 }
 
 /// How a service of each connection is started.
 pub(crate) fn starter_per_peer<S: Service>(
     service: impl Fn(Peer) -> S + Send + Sync + 'static,
 ) -> StartHandler {
-    StartHandler::PerPeer(Arc::new(move |peer| handler::start(service(peer))))
+    let service = Arc::new(service);
+    StartHandler::PerPeer(Arc::new(move |peer| {
+        let service = Arc::clone(&service);
+        handler::start(move || service(peer), |_| {})
+    }))
 }
 
 /// A new session number.
@@ -99,19 +115,24 @@ enum Hosted {
 
 impl Endpoint {
     /// Starts the actors of an endpoint on this thread.
-    pub(crate) fn start(start: StartEndpoint) -> Self {
-        let host = |handler| match handler {
-            StartHandler::Shared(start) => Hosted::Shared(start()),
-            StartHandler::PerPeer(make) => Hosted::PerPeer(make),
-        };
-        Self {
+    pub(crate) fn start(start: StartEndpoint) -> Result<Self> {
+        let mut endpoint = Self {
             memory: Memory::new(start.config.limits.max_memory),
             config: start.config,
-            handlers: start.handlers.into_iter().map(host).collect(),
-            authenticator: start.secret.map(|secret| Authenticator::new(secret).start()),
+            handlers: Vec::new(),
+            authenticator: None,
             authorize: start.authorize,
             on_event: start.on_event,
+        };
+        for handler in start.handlers {
+            // Where one cannot be started, those before it end with the endpoint.
+            endpoint.handlers.push(match handler {
+                StartHandler::Shared(start) => Hosted::Shared(start().map_err(|error| not_started(&error))?),
+                StartHandler::PerPeer(make) => Hosted::PerPeer(make),
+            });
         }
+        endpoint.authenticator = start.secret.map(|secret| Authenticator::new(secret).start());
+        Ok(endpoint)
     }
 
     /// The handlers of one connection.
@@ -120,7 +141,8 @@ impl Endpoint {
         for hosted in &self.handlers {
             handlers.push(match hosted {
                 Hosted::Shared(handler) => handler.clone(),
-                Hosted::PerPeer(make) => contain(|| make(peer.clone()))?,
+                Hosted::PerPeer(make) => contain(|| make(peer.clone()))?
+                    .map_err(|error| Fault::callback_error(not_started(&error).to_string()))?,
             });
         }
         Ok(handlers)
@@ -141,6 +163,17 @@ impl Endpoint {
             let _ = contain(|| on_event(peer, event));
         }
     }
+}
+
+/// Tells services what happened to a peer; those without hooks do not listen.
+fn tell(handlers: &[Recipient<HandlerMessage>], hook: &Hook) {
+    for handler in handlers {
+        handler.do_send(HandlerMessage::Hook(hook.clone()));
+    }
+}
+
+fn not_started(error: &io::Error) -> Error {
+    Error::Config { setting: "own_thread", reason: format!("the thread cannot be started: {error}").into() }
 }
 
 impl Drop for Endpoint {

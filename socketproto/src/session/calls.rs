@@ -25,6 +25,8 @@ pub(crate) struct NewCall {
     pub(crate) timeout: Duration,
     /// Made by a handler: it never waits for the window, for its caller may hold it (protocol.md 8.1).
     pub(crate) nested: bool,
+    /// The response id, where the caller knows it; else the endpoint's table has it.
+    pub(crate) response: Option<ServiceId>,
 }
 
 /// A call that waits until it can be written.
@@ -355,6 +357,7 @@ mod tests {
                 data: Bytes::from_static(b"null"),
                 timeout: 4 * SECOND,
                 nested,
+                response: None,
             };
             self.calls.enqueue(new, 11.into(), self.now);
             self.pump()

@@ -110,6 +110,18 @@ impl Dispatch {
         self.services.get(&request).copied()
     }
 
+    /// Whether the two ids are a pair here, or free to become one.
+    pub(crate) fn may_pair(&self, request: ServiceId, response: ServiceId) -> bool {
+        if request.is_reserved() || response.is_reserved() || request == response {
+            return false;
+        }
+        if let Some(declared) = self.services.get(&request) {
+            return *declared == response;
+        }
+        let is_used = |id| self.services.contains_key(id) || self.responses.contains_key(id);
+        !is_used(&request) && !is_used(&response)
+    }
+
     /// Whether messages of this id are responses.
     pub(crate) fn is_response(&self, service_id: ServiceId) -> bool {
         self.responses.contains_key(&service_id)
@@ -170,6 +182,16 @@ mod tests {
             assert!(matches!(add(reserved, 70), Err(Error::ReservedSid { .. })), "{reserved}");
             assert!(matches!(add(70, reserved), Err(Error::ReservedSid { .. })), "{reserved}");
         }
+    }
+
+    #[test]
+    fn only_free_ids_and_declared_pairs_may_pair() {
+        let mut dispatch = Dispatch::new();
+        dispatch.add_service(40.into(), 41.into()).unwrap();
+        let may = |request: u32, response: u32| dispatch.may_pair(request.into(), response.into());
+        assert!(may(40, 41) && may(50, 51) && may(10, 11));
+        assert!(!may(40, 51) && !may(50, 41) && !may(41, 40) && !may(50, 40) && !may(50, 50));
+        assert!(!may(0, 51) && !may(50, 9) && !may(0xFFFF_0000, 51));
     }
 
     #[test]

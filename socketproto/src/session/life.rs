@@ -71,6 +71,7 @@ impl Session {
     pub(crate) fn reopen(&mut self, now: Instant) {
         let mut next = Self::new(self.config.clone(), now);
         std::mem::swap(&mut next.calls, &mut self.calls);
+        std::mem::swap(&mut next.learnt, &mut self.learnt);
         std::mem::swap(&mut next.requests, &mut self.requests);
         next.requests.restart();
         self.events.append(&mut next.events);

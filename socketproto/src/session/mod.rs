@@ -33,6 +33,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
+use rustc_hash::FxHashMap;
 use tokio_util::codec::Decoder;
 use tracing::debug;
 
@@ -127,6 +128,8 @@ pub(crate) struct Session {
     channel_name: Option<Arc<str>>,
     auth: Auth,
     calls: Calls,
+    /// Services that calls brought along: request ids by response id.
+    learnt: FxHashMap<ServiceId, ServiceId>,
     requests: Requests,
     format: Format,
     ready: bool,
@@ -158,6 +161,7 @@ impl Session {
             channel_name: config.channel_name.clone(),
             auth: Auth::default(),
             calls: Calls::default(),
+            learnt: FxHashMap::default(),
             requests: Requests::default(),
             format: config.format,
             ready: false,
@@ -268,14 +272,16 @@ impl Session {
     /// Takes a call to make. Its outcome comes as an event, exactly once.
     pub(crate) fn handle_call(&mut self, new: NewCall, now: Instant) {
         let ended = self.closed.as_ref().filter(|_| !self.config.reconnect);
-        let failure = match (ended, self.config.dispatch.response_of(new.service_id)) {
-            (Some(reason), _) => CallFailure::Lost(reason.clone()),
-            (None, None) => CallFailure::UnknownService,
-            (None, Some(response)) => {
-                self.calls.enqueue(new, response, now);
-                self.send_calls(now);
-                return self.resume(now);
-            }
+        let failure = match ended.cloned() {
+            Some(reason) => CallFailure::Lost(reason),
+            None => match self.response_of(&new) {
+                Ok(response) => {
+                    self.calls.enqueue(new, response, now);
+                    self.send_calls(now);
+                    return self.resume(now);
+                }
+                Err(failure) => failure,
+            },
         };
         self.completed(new.call, Err(failure));
     }
@@ -365,6 +371,11 @@ impl Session {
     /// The next thing to do or to know.
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// Whether `poll_event` has something.
+    pub(crate) fn has_events(&self) -> bool {
+        !self.events.is_empty()
     }
 
     /// The bytes to send.

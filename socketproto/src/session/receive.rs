@@ -112,7 +112,7 @@ impl Session {
         if header.service_id.is_reserved() {
             return self.handle_reserved(&header, &data, format, now);
         }
-        if self.config.dispatch.is_response(header.service_id) {
+        if self.is_response(header.service_id) {
             return self.handle_response(header, data, now);
         }
         let response = self.config.dispatch.response_of(header.service_id);

@@ -10,12 +10,38 @@ use crate::id::{DataId, ServiceId, Status};
 use crate::limits::Limits;
 use crate::message::{Header, Json};
 use crate::session::Session;
-use crate::session::calls::Pairing;
+use crate::session::calls::{NewCall, Pairing};
 use crate::session::event::{CallFailure, CallKey, CallOutcome, CloseReason, Event, RequestId};
 use crate::session::hello::Cancel;
 use crate::session::requests::Origin;
 
 impl Session {
+    /// The response id of a call. One that the call brings along is remembered for this connection.
+    pub(super) fn response_of(&mut self, new: &NewCall) -> Result<ServiceId, CallFailure> {
+        let Some(response) = new.response else {
+            return self.config.dispatch.response_of(new.service_id).ok_or(CallFailure::UnknownService);
+        };
+        let request = new.service_id;
+        if self.learnt.get(&response) == Some(&request) {
+            return Ok(response);
+        }
+        let clashes = |(other, asked): (&ServiceId, &ServiceId)| {
+            [*other, *asked].contains(&request) || [*other, *asked].contains(&response)
+        };
+        if self.learnt.iter().any(clashes) || !self.config.dispatch.may_pair(request, response) {
+            let id = response.value();
+            let reason = format!("answered by service {id}: this side uses one of the two ids otherwise");
+            return Err(CallFailure::NotSendable(reason));
+        }
+        self.learnt.insert(response, request);
+        Ok(response)
+    }
+
+    /// Whether messages of this id are responses.
+    pub(super) fn is_response(&self, service_id: ServiceId) -> bool {
+        self.config.dispatch.is_response(service_id) || self.learnt.contains_key(&service_id)
+    }
+
     pub(super) fn completed(&mut self, call: CallKey, outcome: CallOutcome) {
         self.events.push_back(Event::Completed { call, outcome });
     }

@@ -256,6 +256,27 @@ fn a_call_of_an_unknown_service_is_not_sent() {
 }
 
 #[test]
+fn a_call_that_brings_its_response_id_along_makes_the_pair_known() {
+    let bring = |call, text: &str, response: u32| NewCall {
+        response: Some(response.into()),
+        ..new_call(call, text, SECOND)
+    };
+    let mut line = without_ids();
+    line.session.handle_call(bring(70, "60/1", 61), line.now);
+    line.session.handle_call(bring(71, "60/1", 61), line.now);
+    line.tell("61/1 5", "call 70: 5 | 60/1 | 60/1");
+    line.tell("61/1 6", "call 71: 6");
+    line.call(72, "60/1", "call 72: unknown service");
+    for (text, response) in
+        [("60/1", 63), ("61/1", 63), ("62/1", 60), ("62/1", 61), ("40/1", 63), ("62/1", 11)]
+    {
+        line.session.handle_call(bring(73, text, response), line.now);
+        let reason = format!("answered by service {response}: this side uses one of the two ids otherwise");
+        line.check(&format!("call 73: not sendable, {reason}"));
+    }
+}
+
+#[test]
 fn a_call_that_has_no_frame_is_not_sent_and_those_behind_it_are() {
     let mut line = with_ids();
     let deep = "[".repeat(127) + &"]".repeat(127);

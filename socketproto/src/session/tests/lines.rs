@@ -39,6 +39,18 @@ fn a_lost_line_fails_what_was_sent_and_keeps_what_waits() {
 }
 
 #[test]
+fn a_pair_that_a_call_brought_along_outlives_the_line() {
+    let mut line = client();
+    line.session.close(CloseReason::Peer);
+    line.check("end: closed by the peer");
+    let own = NewCall { response: Some(61.into()), ..new_call(70, "60/1", 10 * SECOND) };
+    line.session.handle_call(own, line.now);
+    line.reopen(&format!("hello/0 {OUR_HELLO} | 8/0"));
+    line.tell(&format!("hello-answer/0 {HELLO}"), "ready | 60/1 #1");
+    line.tell("61/1 #1 5", "call 70: 5");
+}
+
+#[test]
 fn a_call_that_waits_for_a_line_times_out() {
     let mut line = client();
     line.session.close(CloseReason::Peer);

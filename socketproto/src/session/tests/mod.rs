@@ -400,7 +400,8 @@ fn put(frame: &[u8]) -> impl FnOnce(&mut BytesMut) -> Result<(), std::convert::I
 fn new_call(call: CallKey, text: &str, timeout: Duration) -> NewCall {
     let (header, data) = message(text).into_parts();
     let data = Bytes::from(data.as_str().to_owned());
-    NewCall { call, service_id: header.service_id, data_id: header.data_id, data, timeout, nested: false }
+    let (service_id, data_id) = (header.service_id, header.data_id);
+    NewCall { call, service_id, data_id, data, timeout, nested: false, response: None }
 }
 
 /// Reads the notation of a message.

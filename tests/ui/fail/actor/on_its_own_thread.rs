@@ -1,0 +1,7 @@
+use socketproto::prelude::*;
+
+#[derive(Client)]
+#[service(actor, own_thread)]
+struct Lamp;
+
+fn main() {}

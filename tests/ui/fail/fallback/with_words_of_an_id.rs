@@ -1,0 +1,7 @@
+use socketproto::prelude::*;
+
+#[derive(Service)]
+#[did(.., read, fallback = unknown, public, notify, exclusive)]
+struct Store;
+
+fn main() {}

@@ -1,0 +1,7 @@
+use socketproto::prelude::*;
+
+#[derive(Service)]
+#[did(.., read)]
+struct Store;
+
+fn main() {}

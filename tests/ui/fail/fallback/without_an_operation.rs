@@ -1,0 +1,7 @@
+use socketproto::prelude::*;
+
+#[derive(Service)]
+#[did(.., fallback = unknown)]
+struct Store;
+
+fn main() {}
