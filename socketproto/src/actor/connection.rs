@@ -357,6 +357,9 @@ impl Connection {
 
     /// A request is over before its handler is: where it is on its way there, it does not arrive.
     fn give_up(&mut self, handler: usize, request: RequestId) {
+        if self.gatekeeper.as_mut().is_some_and(|gatekeeper| gatekeeper.forget(request)) {
+            return;
+        }
         let jobs = &mut self.jobs[handler];
         match jobs.iter().position(|job| job.request == request) {
             Some(at) => drop(jobs.remove(at)),
