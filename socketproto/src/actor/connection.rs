@@ -200,6 +200,7 @@ impl Connection {
         self.jobs.resize_with(self.handlers.len(), Vec::new);
         self.show();
         tell(&self.handlers, &Hook::PeerConnected(self.peer.clone()));
+        self.show();
         self.endpoint.announce(&self.peer, &ConnectionEvent::Connected);
     }
 
