@@ -11,6 +11,7 @@ mod failures;
 mod hooks_and_rules;
 mod layers;
 mod limits;
+mod load;
 mod process;
 mod python;
 mod reconnect;

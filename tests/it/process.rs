@@ -42,6 +42,11 @@ pub(crate) fn resident() -> usize {
     status("VmRSS:") * 1024
 }
 
+/// The most bytes of this process that ever were in memory.
+pub(crate) fn peak() -> usize {
+    status("VmHWM:") * 1024
+}
+
 fn status(key: &str) -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("/proc");
     let line = status.lines().find_map(|line| line.strip_prefix(key)).expect(key);
