@@ -15,5 +15,7 @@ mod b_payloads;
 mod b_size;
 mod b_text;
 mod b_values;
+mod c_calls;
+mod c_handlers;
 mod index;
 mod support;

@@ -3,13 +3,18 @@
 //! A test that needs a program of `examples/` says so where it is missing; `tests/run.sh` builds them all.
 
 mod auth;
+mod both_ways;
 #[cfg(target_os = "linux")]
 mod descriptors;
 mod examples;
 mod failures;
+mod hooks_and_rules;
 mod layers;
 mod limits;
+mod load;
+mod process;
 mod python;
+mod reconnect;
 mod runtimes;
 mod services;
 mod support;

@@ -25,7 +25,7 @@ use crate::event::ConnectionEvent;
 use crate::link::{Link, Outgoing, View};
 use crate::peer::Peer;
 use crate::service::Hook;
-use crate::session::{CallKey, CallOutcome, CloseReason, Event, Incoming, Session};
+use crate::session::{CallKey, CallOutcome, CloseReason, Event, Incoming, RequestId, Session};
 use crate::transport::Connected;
 
 /// How long what is left to send may take when a connection is closed.
@@ -142,7 +142,9 @@ impl Connection {
         if self.timer.is_due(now) {
             self.session.handle_timeout(now);
         }
-        if let Some(Poll::Ready(line)) = self.dialer.as_mut().map(|dialer| dialer.poll(cx, now)) {
+        // Not once the end was asked for: a line that came in this very turn would outlive it.
+        let dialer = self.dialer.as_mut().filter(|_| self.session.goes_on());
+        if let Some(Poll::Ready(line)) = dialer.map(|dialer| dialer.poll(cx, now)) {
             self.open(line, now);
         }
         if let Some(Err(reason)) = self.line.as_mut().map(|line| line.read(&mut self.session, cx, now)) {
@@ -198,6 +200,7 @@ impl Connection {
         self.jobs.resize_with(self.handlers.len(), Vec::new);
         self.show();
         tell(&self.handlers, &Hook::PeerConnected(self.peer.clone()));
+        self.show();
         self.endpoint.announce(&self.peer, &ConnectionEvent::Connected);
     }
 
@@ -246,6 +249,9 @@ impl Connection {
         tell(&handlers, &Hook::PeerGone { peer: self.peer.clone(), reason: reason.as_ref().into() });
         self.endpoint.release(&handlers);
         self.endpoint.announce(&self.peer, &ConnectionEvent::Disconnected { reason });
+        // Who follows the event still sees whose line it was.
+        self.session.forget_channel_name();
+        self.show();
     }
 
     /// Takes what handlers and callers have left.
@@ -294,7 +300,7 @@ impl Connection {
                 },
                 Event::Completed { call, outcome } => self.outcomes.push((call, outcome)),
                 Event::Expired { request, handler } | Event::Cancelled { request, handler } => {
-                    self.cancel(handler, Some(request));
+                    self.give_up(handler, request);
                 }
                 Event::Ask(question) => {
                     if let Some(authenticator) = &self.endpoint.authenticator {
@@ -347,6 +353,18 @@ impl Connection {
         self.endpoint.announce(&self.peer, &event);
         if let Some(ready) = self.ready.take() {
             let _ = ready.send(Ok(()));
+        }
+    }
+
+    /// A request is over before its handler is: where it is on its way there, it does not arrive.
+    fn give_up(&mut self, handler: usize, request: RequestId) {
+        if self.gatekeeper.as_mut().is_some_and(|gatekeeper| gatekeeper.forget(request)) {
+            return;
+        }
+        let jobs = &mut self.jobs[handler];
+        match jobs.iter().position(|job| job.request == request) {
+            Some(at) => drop(jobs.remove(at)),
+            None => self.cancel(handler, Some(request)),
         }
     }
 

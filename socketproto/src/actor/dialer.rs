@@ -66,6 +66,8 @@ impl Dialer {
                         let wait = self.attempts.wait(None, random());
                         info!(%error, ?wait, "cannot connect");
                         self.state = State::Waiting(now + wait);
+                        // Also where the wait is over at once: others have their turn.
+                        return Poll::Pending;
                     }
                 },
             }

@@ -11,7 +11,7 @@ use crate::fault::Fault;
 use crate::link::Link;
 use crate::peer::Peer;
 use crate::service::{Call, Door, Request, State};
-use crate::session::Incoming;
+use crate::session::{Incoming, RequestId};
 
 /// The application's judgement of a request.
 pub(crate) type Authorize = Arc<dyn Fn(Call<()>) -> LocalBoxFuture<'static, Result<(), Fault>> + Send + Sync>;
@@ -61,6 +61,17 @@ impl Gatekeeper {
             Some(incoming) => Poll::Ready((incoming, verdict)),
             None => Poll::Pending,
         }
+    }
+
+    /// A request is over before it has been judged; gives whether it waited here.
+    pub(super) fn forget(&mut self, request: RequestId) -> bool {
+        let Some(at) = self.queue.iter().position(|incoming| incoming.request == request) else {
+            return false;
+        };
+        if at == 0 {
+            self.forget_judging();
+        }
+        self.queue.remove(at).is_some()
     }
 
     /// The line is gone: nothing is run any more.

@@ -56,6 +56,11 @@ impl Session {
         self.close(reason);
     }
 
+    /// A name that was taken over belongs to the line (protocol.md section 4).
+    pub(crate) fn forget_channel_name(&mut self) {
+        self.channel_name.clone_from(&self.config.channel_name);
+    }
+
     pub(super) fn fail_waiting(&mut self, reason: &CloseReason) {
         for call in self.calls.end_waiting() {
             self.completed(call, Err(CallFailure::Lost(reason.clone())));
