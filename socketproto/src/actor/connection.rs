@@ -200,7 +200,6 @@ impl Connection {
         self.jobs.resize_with(self.handlers.len(), Vec::new);
         self.show();
         tell(&self.handlers, &Hook::PeerConnected(self.peer.clone()));
-        self.show();
         self.endpoint.announce(&self.peer, &ConnectionEvent::Connected);
     }
 
@@ -361,9 +360,9 @@ impl Connection {
         if self.gatekeeper.as_mut().is_some_and(|gatekeeper| gatekeeper.forget(request)) {
             return;
         }
-        let jobs = &mut self.jobs[handler];
-        match jobs.iter().position(|job| job.request == request) {
-            Some(at) => drop(jobs.remove(at)),
+        let jobs = self.jobs.get_mut(handler);
+        match jobs.and_then(|jobs| Some((jobs.iter().position(|job| job.request == request)?, jobs))) {
+            Some((at, jobs)) => drop(jobs.remove(at)),
             None => self.cancel(handler, Some(request)),
         }
     }
