@@ -9,6 +9,7 @@ mod descriptors;
 mod examples;
 mod failures;
 mod hooks_and_rules;
+mod hosted;
 mod layers;
 mod limits;
 mod load;
