@@ -86,7 +86,8 @@ impl Server {
         self.0.peers.list()
     }
 
-    /// Stops accepting, lets run what runs for up to 5 s, sends what is left, closes.
+    /// Stops accepting, lets run what runs for up to 5 s, sends what is left, closes, and ends the services: their
+    /// `stopping` hooks have run when this returns, unless one takes longer than the time that is left.
     ///
     /// # Errors
     /// None today; the result leaves room for them.

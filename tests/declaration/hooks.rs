@@ -175,3 +175,63 @@ async fn hooks_run_while_an_exclusive_method_does_and_on_a_thread_of_its_own() -
     assert_eq!(hold.await.unwrap()?, 3);
     Ok(())
 }
+
+#[tokio::test]
+async fn the_last_hook_has_run_when_a_server_is_shut_down_or_a_client_is_closed() -> Result<()> {
+    // Also where it takes a moment, and on a thread of its own.
+    #[derive(Service)]
+    #[service(hooks, own_thread)]
+    struct Saver {
+        #[did(1, read)]
+        saved: bool,
+        told: std::sync::mpsc::Sender<()>,
+        slow: bool,
+    }
+
+    impl Lifecycle for Saver {
+        fn stopping(&mut self) {
+            for _ in 0..if self.slow { 1_000 } else { 1 } {
+                std::thread::yield_now();
+            }
+            let _ = self.told.send(());
+        }
+    }
+
+    for slow in [false, true] {
+        let (told, saved) = std::sync::mpsc::channel();
+        let (server, client) = serve(Saver { saved: false, told, slow }).await?;
+        assert!(!client.read::<bool>(1).await?);
+        server.shutdown().await?;
+        assert_eq!(saved.try_recv(), Ok(()));
+    }
+    let (told, saved) = std::sync::mpsc::channel();
+    let server = Server::bind("mem://").start().await?;
+    let saver = Saver { saved: false, told, slow: false };
+    Client::connect(server.address()).service(saver).await?.close().await;
+    assert_eq!(saved.try_recv(), Ok(()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_end_holds_up_the_shutdown_for_a_while_only() -> Result<()> {
+    #[derive(Service)]
+    #[service(hooks, own_thread)]
+    struct Stuck {
+        #[did(1, read)]
+        value: u8,
+        release: std::sync::mpsc::Receiver<()>,
+    }
+
+    impl Lifecycle for Stuck {
+        fn stopping(&mut self) {
+            let _ = self.release.recv();
+        }
+    }
+
+    let (release, released) = std::sync::mpsc::channel();
+    let server = Server::bind("mem://").start().await?;
+    let client = Client::connect(server.address()).service(Stuck { value: 7, release: released }).await?;
+    client.close().await;
+    let _ = release.send(());
+    Ok(())
+}

@@ -31,6 +31,9 @@ use crate::transport::Connected;
 /// How long what is left to send may take when a connection is closed.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(150);
 
+/// How long a client's services may take to end; with the time above it stays below 200 ms (protocol.md section 4).
+const SERVICES_TIMEOUT: Duration = Duration::from_millis(40);
+
 /// How often a connection that is short of memory looks again.
 const MEMORY_RETRY: Duration = Duration::from_millis(50);
 
@@ -86,6 +89,8 @@ pub(crate) struct Connection {
     on_end: Option<OnEnd>,
     drain_until: Option<Instant>,
     flush_until: Option<Instant>,
+    /// How long the services may take to end.
+    end_until: Option<Instant>,
     /// Bytes that were held at the end of the last turn.
     held: usize,
     /// When to look again whether there is memory.
@@ -122,6 +127,7 @@ impl Connection {
                 on_end: Some(on_end),
                 drain_until: None,
                 flush_until: None,
+                end_until: None,
                 held: 0,
                 retry_at: None,
                 span,
@@ -170,9 +176,9 @@ impl Connection {
             cx.waker().wake_by_ref();
         }
         let dialing = self.dialer.as_ref().and_then(Dialer::deadline);
-        let deadlines =
-            [self.session.poll_timeout(), self.drain_until, self.flush_until, dialing, self.retry_at];
-        self.timer.arm(deadlines.into_iter().flatten().min(), cx);
+        let ends = [self.drain_until, self.flush_until, self.end_until];
+        let deadlines = [self.session.poll_timeout(), dialing, self.retry_at].into_iter().chain(ends);
+        self.timer.arm(deadlines.flatten().min(), cx);
         Poll::Pending
     }
 
@@ -216,7 +222,17 @@ impl Connection {
             // The dialer has to be polled.
             cx.waker().wake_by_ref();
         }
-        if self.session.goes_on() { Poll::Pending } else { Poll::Ready(()) }
+        if self.session.goes_on() { Poll::Pending } else { self.poll_services_ended(cx, now) }
+    }
+
+    /// A client's services are its own, and end with it.
+    fn poll_services_ended(&mut self, cx: &mut TaskContext<'_>, now: Instant) -> Poll<()> {
+        if self.dialer.is_none() {
+            return Poll::Ready(());
+        }
+        self.endpoint.stop();
+        let until = *self.end_until.get_or_insert(now + SERVICES_TIMEOUT);
+        if until > now { self.endpoint.lifeline.poll_ended(cx) } else { Poll::Ready(()) }
     }
 
     /// The line is gone: nobody waits for it any more.

@@ -16,6 +16,7 @@ use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::FuturesUnordered;
 use rustc_hash::FxHashMap;
 
+use crate::actor::lifeline::Alive;
 use crate::actor::own_thread;
 use crate::actor::task::{Task, TaskId};
 use crate::actor::ticket::{Ticket, connection_id, unanswered};
@@ -85,6 +86,8 @@ struct HandlerActor<S> {
     aside: Vec<Batch>,
     /// Replies of the batch that runs.
     replies: Replies,
+    /// Dropped last, when the hooks have run.
+    _alive: Alive,
 }
 
 /// A future that was not ready when first polled, and beside which no other request begins.
@@ -96,19 +99,25 @@ struct Exclusive {
     no_cancel: bool,
 }
 
-/// Makes a service and starts its actor: on this thread, or on one of its own. `on_door` is given the way into it.
+/// Makes a service and starts its actor: on this thread, or on one of its own. `on_door` is given the way into it;
+/// `alive` is held until it has ended.
 pub(crate) fn start<S: Service>(
     make: impl FnOnce() -> S + Send + 'static,
     on_door: impl FnOnce(&Door<S>) + Send + 'static,
+    alive: Alive,
 ) -> io::Result<Recipient<HandlerMessage>> {
     if S::SERVICE.has_own_thread() {
-        own_thread::start(S::SERVICE.name(), move || start_here(make(), on_door))
+        own_thread::start(S::SERVICE.name(), move || start_here(make(), on_door, alive))
     } else {
-        Ok(start_here(make(), on_door))
+        Ok(start_here(make(), on_door, alive))
     }
 }
 
-fn start_here<S: Service>(service: S, on_door: impl FnOnce(&Door<S>)) -> Recipient<HandlerMessage> {
+fn start_here<S: Service>(
+    service: S,
+    on_door: impl FnOnce(&Door<S>),
+    alive: Alive,
+) -> Recipient<HandlerMessage> {
     HandlerActor::create(|ctx| {
         // Only `do_send` is used, which ignores capacity; the bound is the credit of each connection.
         ctx.set_mailbox_capacity(0);
@@ -124,6 +133,7 @@ fn start_here<S: Service>(service: S, on_door: impl FnOnce(&Door<S>)) -> Recipie
             queue: VecDeque::new(),
             aside: Vec::new(),
             replies: Replies::default(),
+            _alive: alive,
         }
     })
     .recipient()

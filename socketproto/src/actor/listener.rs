@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorFuture, Addr, AsyncContext, Context, Handler, Message};
 use rustc_hash::FxHashMap;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -27,6 +27,9 @@ const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
 /// Descriptors that connections leave to the rest of the program (protocol.md section 8).
 const SPARE_DESCRIPTORS: usize = 64;
+
+/// How long services may take to end, where the time for shutting down is used up.
+const SERVICES_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Stop accepting, let run what runs for this long, close.
 pub(crate) struct Shutdown {
@@ -72,6 +75,9 @@ pub(crate) struct Listener {
     backoff: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
     refused: u64,
+    shutdown_until: Option<Instant>,
+    /// How long the services may take to end, once the last connection has.
+    ending: Option<Pin<Box<Sleep>>>,
     /// Told when all is over.
     closed: CancellationToken,
 }
@@ -106,6 +112,8 @@ impl Listener {
                 backoff: MIN_BACKOFF,
                 waiting: None,
                 refused: 0,
+                shutdown_until: None,
+                ending: None,
                 closed,
             }
         })
@@ -117,7 +125,7 @@ impl Listener {
                 std::task::ready!(waiting.as_mut().poll(cx));
                 self.waiting = None;
             }
-            let Some(listener) = &mut self.listener else { return Poll::Ready(()) };
+            let Some(listener) = &mut self.listener else { return Poll::Pending };
             match std::task::ready!(listener.poll_accept(cx)) {
                 Ok(line) => {
                     self.backoff = MIN_BACKOFF;
@@ -184,10 +192,21 @@ impl Listener {
         }
     }
 
-    fn stop_when_empty(&self, ctx: &mut Context<Self>) {
-        if self.listener.is_none() && self.connections.is_empty() {
-            ctx.stop();
+    /// The services end behind the last connection.
+    fn stop_services_when_empty(&mut self) {
+        if self.listener.is_none() && self.connections.is_empty() && self.ending.is_none() {
+            self.endpoint.stop();
+            let until = self.shutdown_until.max(Some(Instant::now() + SERVICES_TIMEOUT));
+            self.ending = until.map(|until| Box::pin(tokio::time::sleep_until(until)));
         }
+    }
+
+    fn poll_ended(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let Some(ending) = &mut self.ending else { return Poll::Pending };
+        if self.endpoint.lifeline.poll_ended(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        ending.as_mut().poll(cx).map(|()| warn!("a service has not ended in time"))
     }
 }
 
@@ -206,21 +225,22 @@ impl Drop for Listener {
 impl Handler<Gone> for Listener {
     type Result = ();
 
-    fn handle(&mut self, gone: Gone, ctx: &mut Context<Self>) {
+    fn handle(&mut self, gone: Gone, _: &mut Context<Self>) {
         self.forget(gone.0);
-        self.stop_when_empty(ctx);
+        self.stop_services_when_empty();
     }
 }
 
 impl Handler<Shutdown> for Listener {
     type Result = ();
 
-    fn handle(&mut self, shutdown: Shutdown, ctx: &mut Context<Self>) {
+    fn handle(&mut self, shutdown: Shutdown, _: &mut Context<Self>) {
         self.listener = None;
+        self.shutdown_until = Some(Instant::now() + shutdown.within);
         for member in self.connections.values() {
             member.addr.do_send(Drain { within: shutdown.within });
         }
-        self.stop_when_empty(ctx);
+        self.stop_services_when_empty();
     }
 }
 
@@ -236,6 +256,9 @@ impl ActorFuture<Listener> for Accept {
         ctx: &mut Context<Listener>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
-        actor.poll_accept(|| ctx.address(), cx)
+        let _ = actor.poll_accept(|| ctx.address(), cx);
+        std::task::ready!(actor.poll_ended(cx));
+        ctx.stop();
+        Poll::Ready(())
     }
 }

@@ -15,6 +15,7 @@ pub(crate) mod connector;
 mod dialer;
 pub(crate) mod gatekeeper;
 pub(crate) mod handler;
+mod lifeline;
 pub(crate) mod listener;
 mod memory;
 mod own_thread;
@@ -32,6 +33,7 @@ use actix::{Actor, Addr, Recipient};
 use crate::actor::authenticator::Authenticator;
 use crate::actor::gatekeeper::Authorize;
 use crate::actor::handler::HandlerMessage;
+use crate::actor::lifeline::{Alive, Lifeline};
 use crate::actor::memory::Memory;
 use crate::contain::contain;
 use crate::error::{Error, Result};
@@ -49,13 +51,13 @@ const SESSION_BYTES: usize = 8;
 /// Starts the actor of a service on the thread it is called on.
 pub(crate) enum StartHandler {
     /// One for all connections.
-    Shared(Box<dyn FnOnce() -> io::Result<Recipient<HandlerMessage>> + Send>),
+    Shared(Box<dyn FnOnce(Alive) -> io::Result<Recipient<HandlerMessage>> + Send>),
     /// One for each.
     PerPeer(PerPeer),
 }
 
 /// Makes the service of one connection.
-pub(crate) type PerPeer = Arc<dyn Fn(Peer) -> io::Result<Recipient<HandlerMessage>> + Send + Sync>;
+pub(crate) type PerPeer = Arc<dyn Fn(Peer, Alive) -> io::Result<Recipient<HandlerMessage>> + Send + Sync>;
 
 /// Follows connections.
 pub(crate) type OnEvent = Arc<dyn Fn(&Peer, &ConnectionEvent) + Send + Sync>;
@@ -70,7 +72,7 @@ pub(crate) fn starter_with_door<S: Service + Send>(
     service: S,
     on_door: impl FnOnce(&Door<S>) + Send + 'static,
 ) -> StartHandler {
-    StartHandler::Shared(Box::new(move || handler::start(move || service, on_door)))
+    StartHandler::Shared(Box::new(move |alive| handler::start(move || service, on_door, alive)))
 }
 
 /// How a service of each connection is started.
@@ -78,9 +80,9 @@ pub(crate) fn starter_per_peer<S: Service>(
     service: impl Fn(Peer) -> S + Send + Sync + 'static,
 ) -> StartHandler {
     let service = Arc::new(service);
-    StartHandler::PerPeer(Arc::new(move |peer| {
+    StartHandler::PerPeer(Arc::new(move |peer, alive| {
         let service = Arc::clone(&service);
-        handler::start(move || service(peer), |_| {})
+        handler::start(move || service(peer), |_| {}, alive)
     }))
 }
 
@@ -106,6 +108,7 @@ pub(crate) struct Endpoint {
     authorize: Option<Authorize>,
     on_event: Option<OnEvent>,
     memory: Memory,
+    lifeline: Lifeline,
 }
 
 enum Hosted {
@@ -123,11 +126,15 @@ impl Endpoint {
             authenticator: None,
             authorize: start.authorize,
             on_event: start.on_event,
+            lifeline: Lifeline::new(),
         };
         for handler in start.handlers {
             // Where one cannot be started, those before it end with the endpoint.
+            let alive = endpoint.lifeline.alive().ok_or(Error::ShutDown)?;
             endpoint.handlers.push(match handler {
-                StartHandler::Shared(start) => Hosted::Shared(start().map_err(|error| not_started(&error))?),
+                StartHandler::Shared(start) => {
+                    Hosted::Shared(start(alive).map_err(|error| not_started(&error))?)
+                }
                 StartHandler::PerPeer(make) => Hosted::PerPeer(make),
             });
         }
@@ -141,8 +148,11 @@ impl Endpoint {
         for hosted in &self.handlers {
             handlers.push(match hosted {
                 Hosted::Shared(handler) => handler.clone(),
-                Hosted::PerPeer(make) => contain(|| make(peer.clone()))?
-                    .map_err(|error| Fault::callback_error(not_started(&error).to_string()))?,
+                Hosted::PerPeer(make) => {
+                    let alive = self.lifeline.alive().ok_or_else(|| Fault::from(Error::ShutDown))?;
+                    contain(|| make(peer.clone(), alive))?
+                        .map_err(|error| Fault::from(not_started(&error)))?
+                }
             });
         }
         Ok(handlers)
@@ -155,6 +165,17 @@ impl Endpoint {
                 handler.do_send(HandlerMessage::Stop);
             }
         }
+    }
+
+    /// Ends the services.
+    fn stop(&self) {
+        // An item that never ends keeps each of them alive, so they have to be told.
+        for hosted in &self.handlers {
+            if let Hosted::Shared(handler) = hosted {
+                handler.do_send(HandlerMessage::Stop);
+            }
+        }
+        self.lifeline.cut();
     }
 
     /// Tells the application.
@@ -178,12 +199,7 @@ fn not_started(error: &io::Error) -> Error {
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
-        // An item that never ends keeps each of them alive, so they have to be told.
-        for hosted in &self.handlers {
-            if let Hosted::Shared(handler) = hosted {
-                handler.do_send(HandlerMessage::Stop);
-            }
-        }
+        self.stop();
     }
 }
 

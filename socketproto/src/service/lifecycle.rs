@@ -65,6 +65,7 @@ pub trait Lifecycle {
     }
 
     /// The endpoint has ended, and with it the service; methods that still wait are dropped behind this hook.
+    /// [`Server::shutdown`](crate::Server::shutdown) returns after it.
     fn stopping(&mut self) {}
 }
 
