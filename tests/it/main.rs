@@ -12,6 +12,7 @@ mod hooks_and_rules;
 mod layers;
 mod limits;
 mod load;
+mod page;
 mod process;
 mod python;
 mod reconnect;
