@@ -197,7 +197,7 @@ async fn large_calls_in_both_directions_at_once_arrive() {
         let pair = Pair::new(address).await;
         let calls = |side: &StationClient| {
             let side = side.clone();
-            join_all((0..16).map(move |_| side.echo("x".repeat(1_000_000)).timeout(PATIENT)))
+            join_all((0..8).map(move |_| side.echo("x".repeat(1_000_000)).timeout(PATIENT)))
         };
         let (up, down) = within(async { tokio::join!(calls(&pair.up), calls(&pair.down)) }).await;
         for text in up.into_iter().chain(down) {

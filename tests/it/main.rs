@@ -13,6 +13,7 @@ mod hosted;
 mod layers;
 mod limits;
 mod load;
+mod page;
 mod process;
 mod python;
 mod reconnect;

@@ -51,7 +51,7 @@ impl Shop {
                 this.teller.on_drop("left")
             })
             .await;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
