@@ -87,7 +87,8 @@ struct Pair {
 
 impl Pair {
     async fn new(address: &str) -> Self {
-        Self::with(address, "", Limits::default()).await
+        // No handler ends because its time is over.
+        Self::with(address, "", limits(|limits| limits.handler_timeout = Duration::MAX)).await
     }
 
     async fn with(address: &str, options: &str, limits: Limits) -> Self {
