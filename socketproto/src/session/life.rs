@@ -53,7 +53,9 @@ impl Session {
     pub(crate) fn end(&mut self, reason: CloseReason) {
         self.config.reconnect = false;
         self.fail_waiting(&reason);
-        self.close(reason);
+        self.close(reason.clone());
+        // Where the line was lost before, it is this that counts from now on.
+        self.closed = Some(reason);
     }
 
     /// A name that was taken over belongs to the line (protocol.md section 4).
