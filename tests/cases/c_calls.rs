@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use socketproto::prelude::*;
 use socketproto::{Backoff, Error, Message, ServerBuilder};
 
-use crate::support::{HELLO, Noise, PATIENCE, Raw, Received, WIRES, Wire, block_on, m, probe, start};
+use crate::support::{Echo, HELLO, Noise, PATIENCE, Raw, Received, WIRES, Wire, block_on, m, probe, start};
 
 const THREADS: u64 = 8;
 
@@ -257,4 +257,34 @@ fn c_17_commands_issued_while_disconnected() {
         let got: BTreeSet<_> = received.try_iter().collect();
         assert_eq!(got, BTreeSet::from([r#""fresh""#.to_owned()]));
     });
+}
+
+#[test]
+fn calls_of_many_clients_leave_the_process_at_its_base_line() {
+    let echo = Echo::start();
+    let mut base = echo.base();
+    for round in 0..20_u32 {
+        block_on(async {
+            let mut clients = Vec::new();
+            for _ in 0..8 {
+                clients.push(Client::connect(&echo.address).await.expect("the server listens"));
+            }
+            let calls = clients.iter().flat_map(|client| {
+                (0..50).map(move |number| async move {
+                    let answer: u32 = client.execute(round, &number).await.expect("an answer");
+                    assert_eq!(answer, number);
+                })
+            });
+            join_all(calls).await;
+            // Half of them leave with calls under way, and with calls that were given up.
+            for client in &clients[..4] {
+                let given_up = client.execute::<_, u32>(1, &2).timeout(Duration::ZERO);
+                let under_way = client.execute::<_, u32>(1, &2);
+                let _ = futures_util::future::select(given_up, under_way).await;
+            }
+        });
+    }
+    echo.is_back_at(&mut base, 16 << 20);
+    echo.is_idle();
+    echo.end();
 }
