@@ -4,7 +4,7 @@
 
 use clap::Parser;
 use socketproto::prelude::*;
-use socketproto_examples::flags::log;
+use socketproto_examples::flags::{finish, log};
 use socketproto_examples::thermostat::ThermostatClient;
 
 /// Shows a thermostat and changes it.
@@ -26,13 +26,7 @@ struct Flags {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::process::ExitCode {
     log();
-    match show(Flags::parse()).await {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            std::process::ExitCode::FAILURE
-        }
-    }
+    finish(show(Flags::parse()).await)
 }
 
 async fn show(flags: Flags) -> socketproto::Result<()> {

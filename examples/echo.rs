@@ -4,7 +4,7 @@
 
 use clap::Parser;
 use socketproto::prelude::*;
-use socketproto_examples::flags::{ServerFlags, log};
+use socketproto_examples::flags::{ServerFlags, finish, log};
 
 /// Answers with what it was sent.
 #[derive(Service)]
@@ -21,13 +21,7 @@ impl Echo {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::process::ExitCode {
     log();
-    match serve(ServerFlags::parse()).await {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            std::process::ExitCode::FAILURE
-        }
-    }
+    finish(serve(ServerFlags::parse()).await)
 }
 
 async fn serve(flags: ServerFlags) -> socketproto::Result<()> {

@@ -1,5 +1,7 @@
 //! The flags of the example servers.
 
+use std::process::ExitCode;
+
 use clap::{Parser, ValueEnum};
 use socketproto::{Result, Secret, Server, ServerBuilder};
 use tracing_subscriber::EnvFilter;
@@ -49,4 +51,15 @@ impl ServerFlags {
 pub fn log() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// How a program ends: an error is one sentence on stderr.
+pub fn finish(outcome: Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
 }

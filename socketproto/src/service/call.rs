@@ -94,37 +94,6 @@ impl<S> Call<S> {
             Err(_) => panic!("`cx.actor` in a sync method: its `&mut self` is that state already"),
         }
     }
-
-    /// The peer that asks; it can be called back.
-    pub fn peer(&self) -> &Peer {
-        &self.request.peer
-    }
-
-    /// The service id of the request.
-    pub fn service_id(&self) -> ServiceId {
-        self.request.header.service_id
-    }
-
-    /// The data id of the request, as the peer sent it.
-    pub fn data_id(&self) -> DataId {
-        self.request.header.data_id
-    }
-
-    /// The name of the datum.
-    pub fn name(&self) -> &'static str {
-        self.request.name
-    }
-
-    /// The status the request carries; 0 from all but odd peers.
-    pub fn status(&self) -> Status {
-        self.request.header.status
-    }
-}
-
-impl<S> fmt::Debug for Call<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call").field("request", &self.request).finish()
-    }
 }
 
 /// The context of one call of a `blocking` method, which runs on a thread of the blocking pool: as [`Call`], but it can
@@ -202,38 +171,45 @@ impl<S: 'static> BlockingCall<S> {
     }
 }
 
-impl<S> BlockingCall<S> {
-    /// The peer that asks; it can be called back.
-    pub fn peer(&self) -> &Peer {
-        &self.request.peer
-    }
+/// What every context tells of its request.
+macro_rules! tells_of_its_request {
+    ($($context:ident),*) => {$(
+        impl<S> $context<S> {
+            /// The peer that asks; it can be called back.
+            pub fn peer(&self) -> &Peer {
+                &self.request.peer
+            }
 
-    /// The service id of the request.
-    pub fn service_id(&self) -> ServiceId {
-        self.request.header.service_id
-    }
+            /// The service id of the request.
+            pub fn service_id(&self) -> ServiceId {
+                self.request.header.service_id
+            }
 
-    /// The data id of the request, as the peer sent it.
-    pub fn data_id(&self) -> DataId {
-        self.request.header.data_id
-    }
+            /// The data id of the request, as the peer sent it.
+            pub fn data_id(&self) -> DataId {
+                self.request.header.data_id
+            }
 
-    /// The name of the datum.
-    pub fn name(&self) -> &'static str {
-        self.request.name
-    }
+            /// The name of the datum.
+            pub fn name(&self) -> &'static str {
+                self.request.name
+            }
 
-    /// The status the request carries; 0 from all but odd peers.
-    pub fn status(&self) -> Status {
-        self.request.header.status
-    }
+            /// The status the request carries; 0 from all but odd peers.
+            pub fn status(&self) -> Status {
+                self.request.header.status
+            }
+        }
+
+        impl<S> fmt::Debug for $context<S> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($context)).field("request", &self.request).finish()
+            }
+        }
+    )*};
 }
 
-impl<S> fmt::Debug for BlockingCall<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BlockingCall").field("request", &self.request).finish()
-    }
-}
+tells_of_its_request!(Call, BlockingCall);
 
 fn unfinished() -> Fault {
     Fault::callback_error("a step into the service was not finished: it panicked, or the service has ended")
