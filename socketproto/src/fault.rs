@@ -1,6 +1,9 @@
 //! What a handler answers when it cannot do what was asked.
 
+use std::borrow::Cow;
 use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 use crate::id::Status;
 
@@ -76,9 +79,20 @@ impl Fault {
         }
     }
 
-    /// The fault a response stands for; none where it says okay.
-    pub(crate) fn from_response(status: Status, message: impl FnOnce() -> String) -> Option<Self> {
-        (!status.is_okay()).then(|| Self::with_status(status, message()))
+    /// The fault that a response with these data stands for; none where it says okay.
+    pub(crate) fn from_response(status: Status, data: &str) -> Option<Self> {
+        let message = || serde_json::from_str::<FaultData<'_>>(data).map(|data| data.error.into_owned());
+        (!status.is_okay()).then(|| Self::with_status(status, message().unwrap_or_default()))
+    }
+
+    /// The data of its response: null where there is no text.
+    pub(crate) fn data(&self) -> String {
+        const NULL: &str = "null";
+        if self.message.is_empty() {
+            return NULL.to_owned();
+        }
+        let data = FaultData { error: Cow::Borrowed(&self.message) };
+        serde_json::to_string(&data).unwrap_or_else(|_| NULL.to_owned())
     }
 
     /// The status.
@@ -96,6 +110,12 @@ impl Fault {
         message.truncate(message.floor_char_boundary_at(Self::MAX_MESSAGE));
         Self { status, message: message.into_boxed_str() }
     }
+}
+
+/// The data of an error outcome (protocol.md section 1).
+#[derive(Deserialize, Serialize)]
+struct FaultData<'a> {
+    error: Cow<'a, str>,
 }
 
 /// `str::floor_char_boundary` is newer than the minimum Rust version.
@@ -151,8 +171,26 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_is_the_same_on_the_other_side() {
+        for message in ["", "5 to 30 °C", "a \"quoted\"\n\u{1} text"] {
+            let fault = Fault::custom(7, message);
+            assert_eq!(Fault::from_response(fault.status(), &fault.data()), Some(fault));
+        }
+        assert_eq!(Fault::unknown("").data(), "null");
+        assert_eq!(Fault::unknown("no").data(), r#"{"error":"no"}"#);
+    }
+
+    #[test]
+    fn data_that_are_no_text_are_a_fault_without_one() {
+        for data in ["null", "5", "{}", r#"{"error":5}"#] {
+            let fault = Fault::from_response(Status::CALLBACK_ERROR, data).unwrap();
+            assert_eq!(fault.message(), "", "{data}");
+        }
+    }
+
+    #[test]
     fn okay_cannot_be_a_fault() {
-        assert!(Fault::from_response(Status::OKAY, String::new).is_none());
+        assert!(Fault::from_response(Status::OKAY, "null").is_none());
         for status in [0, 1, 6, 1 << 24, u32::MAX] {
             assert_eq!(Fault::custom(status, "x").status(), Status::CALLBACK_ERROR);
         }

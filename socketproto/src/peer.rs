@@ -10,8 +10,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Operation};
 use crate::fault::Fault;
@@ -285,7 +285,7 @@ impl<R> PendingCall<R> {
 impl<R: DeserializeOwned> PendingCall<R> {
     fn judge(&self, outcome: CallOutcome) -> Result<R, Error> {
         match outcome {
-            Ok((status, data)) => match Fault::from_response(status, || error_text(data.as_str())) {
+            Ok((status, data)) => match Fault::from_response(status, data.as_str()) {
                 None => data.decode().map_err(|source| Error::Decode { operation: self.operation(), source }),
                 Some(fault) => Err(Error::Fault { operation: self.operation(), fault }),
             },
@@ -300,15 +300,6 @@ impl<R: DeserializeOwned> PendingCall<R> {
             Err(CallFailure::UnknownService) => Err(Error::UnknownService { operation: self.operation() }),
         }
     }
-}
-
-/// The text of an error outcome; empty where the peer sent none.
-fn error_text(data: &str) -> String {
-    #[derive(Deserialize)]
-    struct FaultData {
-        error: String,
-    }
-    serde_json::from_str::<FaultData>(data).map(|data| data.error).unwrap_or_default()
 }
 
 impl<R: DeserializeOwned> Future for PendingCall<R> {

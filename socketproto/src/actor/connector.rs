@@ -27,22 +27,23 @@ pub(crate) struct Connect {
 pub(crate) async fn connect(connect: Connect) -> Result<Peer> {
     let Connect { place, endpoint, backoff, lazy } = connect;
     let address: Box<str> = place.to_string().into();
-    if lazy {
-        let link = Arc::new(Link::new(address.into()));
-        let peer = Peer::of_client(Arc::clone(&link));
-        let dialer = Some(Dialer::new(place, backoff, false));
-        let endpoint = Arc::new(Endpoint::start(endpoint)?);
-        Connection::start(Start { line: None, link, endpoint, dialer, ready: None, on_end: Box::new(|| {}) });
-        return Ok(peer);
-    }
-    let line = dial(&place).await.map_err(|source| Error::Connect { address: address.clone(), source })?;
-    let link = Arc::new(Link::new(Arc::clone(&line.peer)));
+    let line = if lazy {
+        None
+    } else {
+        let failed = |source| Error::Connect { address: address.clone(), source };
+        Some(dial(&place).await.map_err(failed)?)
+    };
+    let shown = line.as_ref().map_or_else(|| address.clone().into(), |line| Arc::clone(&line.peer));
+    let link = Arc::new(Link::new(shown));
     let peer = Peer::of_client(Arc::clone(&link));
     let endpoint = Arc::new(Endpoint::start(endpoint)?);
+    let dialer = Some(Dialer::new(place, backoff, line.is_some()));
     let (sender, ready) = oneshot::channel();
-    let dialer = Some(Dialer::new(place, backoff, true));
-    let (line, ready_sender) = (Some(line), Some(sender));
-    Connection::start(Start { line, link, endpoint, dialer, ready: ready_sender, on_end: Box::new(|| {}) });
+    let sender = (!lazy).then_some(sender);
+    Connection::start(Start { line, link, endpoint, dialer, ready: sender, on_end: Box::new(|| {}) });
+    if lazy {
+        return Ok(peer);
+    }
     match ready.await {
         Ok(Ok(())) => Ok(peer),
         Ok(Err(reason)) => Err(not_ready(address, &reason)),

@@ -93,15 +93,13 @@ const PREFIX: usize = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::framing::tests::however_split;
 
     /// The pieces in `stream`, as text: however it is split in two, and byte by byte. It ends at the first error.
     fn check(stream: impl AsRef<[u8]>, expected: &str) {
-        let stream = stream.as_ref();
-        for cut in 0..=stream.len() {
-            let (first, second) = stream.split_at(cut);
-            assert_eq!(pieces([first, second]), expected, "split at {cut}");
-        }
-        assert_eq!(pieces(stream.chunks(1)), expected, "byte by byte");
+        however_split(stream.as_ref(), |reads| {
+            assert_eq!(pieces(reads.iter().copied()), expected, "{reads:?}");
+        });
     }
 
     fn pieces<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> String {

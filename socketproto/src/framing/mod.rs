@@ -147,7 +147,7 @@ impl fmt::Debug for Piece {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use bytes::BufMut;
     use proptest::prelude::*;
     use tokio_util::codec::Encoder;
@@ -156,6 +156,15 @@ mod tests {
     use crate::frame::tests::{encoded, format, message};
     use crate::frame::{self, Format};
     use crate::message::Message;
+
+    /// Reads a stream split in two at each place, and byte by byte.
+    pub(crate) fn however_split(stream: &[u8], check: impl Fn(&[&[u8]])) {
+        for cut in 0..=stream.len() {
+            let (first, second) = stream.split_at(cut);
+            check(&[first, second]);
+        }
+        check(&stream.chunks(1).collect::<Vec<_>>());
+    }
 
     fn framing() -> impl Strategy<Value = Framing> {
         prop_oneof![Just(Framing::Stp), Just(Framing::Length)]

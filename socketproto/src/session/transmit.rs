@@ -184,15 +184,8 @@ impl Session {
 
     /// The data of an error outcome; a peer that is not trusted gets no text (protocol.md section 1).
     pub(super) fn fault_data(&self, message: &str) -> String {
-        #[derive(serde::Serialize)]
-        struct FaultData<'a> {
-            error: &'a str,
-        }
-        if message.is_empty() || self.is_gated() {
-            return "null".to_owned();
-        }
-        let fault = Fault::callback_error(message);
-        serde_json::to_string(&FaultData { error: fault.message() }).unwrap_or_else(|_| "null".to_owned())
+        let message = if self.is_gated() { "" } else { message };
+        Fault::callback_error(message).data()
     }
 
     /// Appends one frame to what is to be sent.
