@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::ops::Deref;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use crate::actor::connector::{Connect, connect};
 use crate::actor::runtime::Runtime;
@@ -20,6 +21,7 @@ use crate::peer::Peer;
 use crate::secret::Secret;
 use crate::service::{Call, Service};
 use crate::session::Role;
+use crate::transport::{self, Address, Connector, Options};
 
 /// A connection to a server. Clones mean the same connection; it is closed when the last of them, and of its
 /// [`Peer`]s and calls, is dropped.
@@ -54,12 +56,21 @@ impl Client {
     /// Options: `?peer=old` speaks to a peer of the Python library; `?format=struct` sends struct frames until the
     /// peer shows its own format.
     pub fn connect(address: impl Into<String>) -> ClientBuilder {
-        ClientBuilder {
-            settings: Settings::new(address),
-            old_peer: false,
-            backoff: Backoff::default(),
-            lazy: false,
-        }
+        ClientBuilder::new(Target::Address(address.into()))
+    }
+
+    /// Begins a connection over a transport of the user's own.
+    ///
+    /// ```
+    /// use socketproto::transport::{Connect, Connected};
+    /// use socketproto::Client;
+    ///
+    /// # async fn demo(pipe: impl Connect) -> socketproto::Result<()> {
+    /// let client = Client::over(pipe).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn over(transport: impl transport::Connect) -> ClientBuilder {
+        ClientBuilder::new(Target::Own(Arc::new(transport)))
     }
 
     /// Closes the connection for good: calls that wait fail at once, and nothing connects again.
@@ -92,13 +103,25 @@ impl AsRef<Peer> for Client {
 /// What a client is told before it connects; await it to connect.
 #[must_use = "a client connects when it is awaited"]
 pub struct ClientBuilder {
+    target: Target,
     settings: Settings,
     old_peer: bool,
     backoff: Backoff,
     lazy: bool,
 }
 
+/// Where a client connects to.
+enum Target {
+    Address(String),
+    Own(Connector),
+}
+
 impl ClientBuilder {
+    fn new(target: Target) -> Self {
+        let settings = Settings::new();
+        Self { target, settings, old_peer: false, backoff: Backoff::default(), lazy: false }
+    }
+
     /// Proves to the server that this side knows the secret.
     pub fn secret(mut self, secret: Secret) -> Self {
         self.settings.secret = Some(secret);
@@ -205,13 +228,21 @@ impl ClientBuilder {
     }
 
     async fn open(self) -> Result<Client> {
-        let Self { settings, old_peer, backoff, lazy } = self;
-        let mut address = settings.address()?;
-        address.old_peer |= old_peer;
-        let endpoint = settings.build(Role::Client, &address)?;
-        let place = address.place;
+        let Self { target, settings, old_peer, backoff, lazy } = self;
+        let (connector, mut options) = match target {
+            Target::Address(address) => {
+                let Address { place, options } = Address::parse(&address)?;
+                (transport::connector(place), options)
+            }
+            Target::Own(connector) => {
+                let options = Options::of(&connector.address())?;
+                (connector, options)
+            }
+        };
+        options.old_peer |= old_peer;
+        let endpoint = settings.build(Role::Client, &options)?;
         let runtime = Runtime::current()?;
-        runtime.run(move || connect(Connect { place, endpoint, backoff, lazy })).await?.map(Client)
+        runtime.run(move || connect(Connect { connector, endpoint, backoff, lazy })).await?.map(Client)
     }
 }
 

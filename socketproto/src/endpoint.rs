@@ -17,11 +17,10 @@ use crate::peer::Peer;
 use crate::secret::Secret;
 use crate::service::{Call, Service};
 use crate::session::{Config, Role, is_channel_name};
-use crate::transport::Address;
+use crate::transport::Options;
 
 /// The settings of an endpoint.
 pub(crate) struct Settings {
-    address: String,
     pub(crate) secret: Option<Secret>,
     channel_name: Option<String>,
     limits: Limits,
@@ -33,9 +32,8 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    pub(crate) fn new(address: impl Into<String>) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            address: address.into(),
             secret: None,
             channel_name: None,
             limits: Limits::default(),
@@ -44,10 +42,6 @@ impl Settings {
             on_event: None,
             mistake: None,
         }
-    }
-
-    pub(crate) fn address(&self) -> Result<Address> {
-        Address::parse(&self.address)
     }
 
     pub(crate) fn channel_name(&mut self, name: String) {
@@ -100,7 +94,7 @@ impl Settings {
     }
 
     /// What the endpoint is made of.
-    pub(crate) fn build(self, role: Role, address: &Address) -> Result<StartEndpoint> {
+    pub(crate) fn build(self, role: Role, options: &Options) -> Result<StartEndpoint> {
         if let Some(mistake) = self.mistake {
             return Err(mistake);
         }
@@ -111,9 +105,9 @@ impl Settings {
         check_limits(&self.limits)?;
         let (dispatch, handlers) = self.services.build(self.limits.handler_timeout)?;
         let framing = match role {
-            _ if address.lossy => Some(Framing::Stp),
-            Role::Server => address.framing,
-            Role::Client if address.old_peer => Some(Framing::Stp),
+            _ if options.lossy => Some(Framing::Stp),
+            Role::Server => options.framing,
+            Role::Client if options.old_peer => Some(Framing::Stp),
             Role::Client => Some(Framing::Length),
         };
         let config = Config {
@@ -123,10 +117,10 @@ impl Settings {
             secret: self.secret.is_some(),
             auto_auth: true,
             reconnect: role == Role::Client,
-            hello: !address.old_peer,
+            hello: !options.old_peer,
             framing,
-            format: address.format,
-            lossy: address.lossy,
+            format: options.format,
+            lossy: options.lossy,
             limits: Arc::new(self.limits),
             dispatch: Arc::new(dispatch),
         };

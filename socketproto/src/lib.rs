@@ -38,6 +38,7 @@
 //! - [`Fault`] is what a handler answers when it refuses; [`Error`] is what a caller gets.
 //! - [`Secret`] is what both sides know; [`Limits`] is what a peer may use up.
 //! - [`testing`] disturbs the lines of `mem://` listeners, for tests of programs that use this crate.
+//! - [`transport`] has the lines, and the traits for lines of your own.
 //! - [`frame`] and [`framing`] are the codecs, for programs that speak the protocol by other means.
 //!
 //! # Runtimes
@@ -83,7 +84,7 @@ mod server;
 mod service;
 mod session;
 pub mod testing;
-mod transport;
+pub mod transport;
 
 #[doc(hidden)]
 #[path = "private.rs"]

@@ -22,7 +22,7 @@ use crate::peer::Peer;
 use crate::secret::Secret;
 use crate::service::{Call, Service};
 use crate::session::Role;
-use crate::transport;
+use crate::transport::{self, Address, Options};
 
 /// How long requests that run may take when a server is shut down.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -65,7 +65,21 @@ impl Server {
     /// free one). Options: `?framing=stp` or `length` fixes the framing, which the first byte of a client tells
     /// otherwise.
     pub fn bind(address: impl Into<String>) -> ServerBuilder {
-        ServerBuilder { settings: Settings::new(address), allow_plaintext: false }
+        ServerBuilder::new(Source::Address(address.into()))
+    }
+
+    /// Begins a server over a transport of the user's own.
+    ///
+    /// ```
+    /// use socketproto::Server;
+    /// use socketproto::transport::Accept;
+    ///
+    /// # async fn demo(plug: impl Accept) -> socketproto::Result<()> {
+    /// let server = Server::over(plug).allow_plaintext(true).start().await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn over(transport: impl transport::Accept) -> ServerBuilder {
+        ServerBuilder::new(Source::Own(transport::Listener::new(transport)))
     }
 
     /// The address clients connect to, with the real port or name.
@@ -149,11 +163,43 @@ async fn signal() -> std::io::Result<()> {
 /// What a server is told before it starts.
 #[must_use = "a server runs once it is started"]
 pub struct ServerBuilder {
+    source: Source,
     settings: Settings,
     allow_plaintext: bool,
 }
 
+/// Where a server gets its connections.
+enum Source {
+    Address(String),
+    Own(transport::Listener),
+}
+
+impl Source {
+    fn options(&self) -> Result<Options> {
+        match self {
+            Self::Address(address) => Address::parse(address).map(|address| address.options),
+            Self::Own(listener) => Options::of(listener.address()),
+        }
+    }
+
+    /// Opens the listener.
+    async fn open(self) -> Result<transport::Listener> {
+        match self {
+            Self::Address(address) => {
+                let place = Address::parse(&address)?.place;
+                let failed = |source| Error::Bind { address: place.to_string().into(), source };
+                transport::bind(&place).await.map_err(failed)
+            }
+            Self::Own(listener) => Ok(listener),
+        }
+    }
+}
+
 impl ServerBuilder {
+    fn new(source: Source) -> Self {
+        Self { source, settings: Settings::new(), allow_plaintext: false }
+    }
+
     /// Clients have to prove that they know this secret before anything but public data is served.
     pub fn secret(mut self, secret: Secret) -> Self {
         self.settings.secret = Some(secret);
@@ -306,17 +352,14 @@ impl ServerBuilder {
     /// [`Error::DuplicateHandler`], [`Error::ReservedSid`], [`Error::RequestSidExists`], [`Error::ResponseSidExists`]
     /// and [`Error::Config`] for settings that do not go together.
     pub async fn start(self) -> Result<Server> {
-        let Self { settings, allow_plaintext } = self;
-        let address = settings.address()?;
-        let endpoint = settings.build(Role::Server, &address)?;
+        let Self { source, settings, allow_plaintext } = self;
+        let endpoint = settings.build(Role::Server, &source.options()?)?;
         let runtime = Runtime::current()?;
         let own = runtime.clone();
-        let place = address.place;
         runtime
             .run(move || async move {
-                let bind = |source| Error::Bind { address: place.to_string().into(), source };
-                let listener = transport::Listener::bind(&place).await.map_err(bind)?;
-                let address = listener.address().map_err(bind)?;
+                let listener = source.open().await?;
+                let address = listener.address().to_owned();
                 if listener.is_exposed() && !allow_plaintext {
                     return Err(exposed(&address));
                 }

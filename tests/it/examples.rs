@@ -190,3 +190,10 @@ async fn help_names_the_flags() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_transport_of_ones_own_serves_like_any_other() {
+    let ended = run(example("own_transport")).await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    assert_eq!(ended.stdout, "data 7 over a pipe\n");
+}

@@ -13,6 +13,7 @@ mod hosted;
 mod layers;
 mod limits;
 mod load;
+mod own_transport;
 mod page;
 mod process;
 mod python;

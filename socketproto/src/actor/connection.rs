@@ -26,7 +26,7 @@ use crate::link::{Link, Outgoing, View};
 use crate::peer::Peer;
 use crate::service::Hook;
 use crate::session::{CallKey, CallOutcome, CloseReason, Event, Incoming, RequestId, Session};
-use crate::transport::Connected;
+use crate::transport::{Connected, Io, Opening, Stream};
 
 /// How long what is left to send may take when a connection is closed.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(150);
@@ -65,6 +65,12 @@ pub(crate) struct Start {
     pub(crate) on_end: OnEnd,
 }
 
+/// What has to be done before a line is there.
+struct Handshake {
+    opening: Opening,
+    until: Instant,
+}
+
 /// The actor of one connection; a client's has one line after the other.
 pub(crate) struct Connection {
     session: Session,
@@ -72,6 +78,7 @@ pub(crate) struct Connection {
     endpoint: Arc<Endpoint>,
     peer: Peer,
     line: Option<Pump>,
+    opening: Option<Handshake>,
     dialer: Option<Dialer>,
     timer: Timer,
     handlers: Vec<Recipient<HandlerMessage>>,
@@ -112,6 +119,7 @@ impl Connection {
                 peer: Peer::of_endpoint(Arc::clone(&link)),
                 link,
                 line: None,
+                opening: None,
                 dialer,
                 timer: Timer::default(),
                 handlers: Vec::new(),
@@ -153,12 +161,16 @@ impl Connection {
         if let Some(Poll::Ready(line)) = dialer.map(|dialer| dialer.poll(cx, now)) {
             self.open(line, now);
         }
+        self.poll_opening(cx, now);
         if let Some(Err(reason)) = self.line.as_mut().map(|line| line.read(&mut self.session, cx, now)) {
             self.session.close(reason);
         }
         if self.drain_until.is_some_and(|until| until <= now || self.session.is_idle()) {
             self.drain_until = None;
-            self.session.close(CloseReason::Local);
+            match self.opening.take() {
+                Some(_) => self.session.end(CloseReason::Local),
+                None => self.session.close(CloseReason::Local),
+            }
         }
         // Before the outcomes: who is woken by one sees all that came before it.
         self.show();
@@ -176,7 +188,7 @@ impl Connection {
             cx.waker().wake_by_ref();
         }
         let dialing = self.dialer.as_ref().and_then(Dialer::deadline);
-        let ends = [self.drain_until, self.flush_until, self.end_until];
+        let ends = [self.drain_until, self.flush_until, self.end_until, self.opening_until()];
         let deadlines = [self.session.poll_timeout(), dialing, self.retry_at].into_iter().chain(ends);
         self.timer.arm(deadlines.flatten().min(), cx);
         Poll::Pending
@@ -195,9 +207,62 @@ impl Connection {
         self.retry_at = (verdict == Verdict::Pause).then(|| now + MEMORY_RETRY);
     }
 
-    /// A line is there: the session begins on it.
+    /// A line has come, or what leads to one.
     fn open(&mut self, line: Connected, now: Instant) {
-        self.line = Some(Pump::new(line.stream));
+        match line.io {
+            Io::Stream(stream) => self.begin(stream, now),
+            Io::Opening(opening) => {
+                let until = now + self.endpoint.config.limits.first_byte_timeout;
+                self.opening = Some(Handshake { opening, until });
+            }
+        }
+    }
+
+    fn opening_until(&self) -> Option<Instant> {
+        self.opening.as_ref().map(|handshake| handshake.until)
+    }
+
+    fn poll_opening(&mut self, cx: &mut TaskContext<'_>, now: Instant) {
+        if self.opening.is_some() && self.has_ended() {
+            self.opening = None;
+        }
+        while let Some(handshake) = &mut self.opening {
+            let opened = match handshake.opening.as_mut().poll(cx) {
+                Poll::Ready(opened) => opened.map_err(|error| CloseReason::Transport(error.to_string())),
+                Poll::Pending if handshake.until <= now => Err(CloseReason::HandshakeTimeout),
+                Poll::Pending => return,
+            };
+            self.opening = None;
+            match opened {
+                Ok(line) => self.open(line, now),
+                Err(reason) => self.not_opened(&reason, now),
+            }
+        }
+    }
+
+    /// There is no line, and was none.
+    fn not_opened(&mut self, reason: &CloseReason, now: Instant) {
+        info!(%reason, "no connection");
+        if self.ready.is_some() || self.dialer.is_none() {
+            self.session.end(reason.clone());
+        }
+        if let Some(ready) = self.ready.take() {
+            let _ = ready.send(Err(reason.clone()));
+        }
+        if let Some(dialer) = &mut self.dialer {
+            dialer.lost(reason, None, now);
+        }
+    }
+
+    /// Whether no line follows, and none is awaited.
+    fn has_ended(&self) -> bool {
+        self.session.close_reason().is_some_and(|reason| *reason != CloseReason::NotConnected)
+            && !self.session.goes_on()
+    }
+
+    /// A line is there: the session begins on it.
+    fn begin(&mut self, stream: Box<dyn Stream>, now: Instant) {
+        self.line = Some(Pump::new(stream));
         self.session.reopen(now);
         match self.endpoint.handlers(&self.peer) {
             Ok(handlers) => self.handlers = handlers,
@@ -212,6 +277,9 @@ impl Connection {
     /// Where the session has ended its line: sends what is left, for a moment, then goes on without a line or ends.
     fn poll_closed(&mut self, cx: &mut TaskContext<'_>, now: Instant) -> Poll<()> {
         let Some(reason) = self.session.close_reason().cloned() else { return Poll::Pending };
+        if self.opening.is_some() && !self.has_ended() {
+            return Poll::Pending;
+        }
         if let Some(line) = &mut self.line {
             let until = *self.flush_until.get_or_insert(now + FLUSH_TIMEOUT);
             let hopeless = matches!(reason, CloseReason::Peer | CloseReason::Transport(_));

@@ -12,11 +12,11 @@ use crate::error::{Error, Result};
 use crate::link::Link;
 use crate::peer::Peer;
 use crate::session::CloseReason;
-use crate::transport::Place;
+use crate::transport::Connector;
 
 /// What a client connects with.
 pub(crate) struct Connect {
-    pub(crate) place: Place,
+    pub(crate) connector: Connector,
     pub(crate) endpoint: StartEndpoint,
     pub(crate) backoff: Backoff,
     /// Connect later: calls wait.
@@ -25,19 +25,19 @@ pub(crate) struct Connect {
 
 /// Connects, and waits until calls can be made.
 pub(crate) async fn connect(connect: Connect) -> Result<Peer> {
-    let Connect { place, endpoint, backoff, lazy } = connect;
-    let address: Box<str> = place.to_string().into();
+    let Connect { connector, endpoint, backoff, lazy } = connect;
+    let address: Box<str> = connector.address().into();
     let line = if lazy {
         None
     } else {
         let failed = |source| Error::Connect { address: address.clone(), source };
-        Some(dial(&place).await.map_err(failed)?)
+        Some(dial(&connector).await.map_err(failed)?)
     };
     let shown = line.as_ref().map_or_else(|| address.clone().into(), |line| Arc::clone(&line.peer));
     let link = Arc::new(Link::new(shown));
     let peer = Peer::of_client(Arc::clone(&link));
     let endpoint = Arc::new(Endpoint::start(endpoint)?);
-    let dialer = Some(Dialer::new(place, backoff, line.is_some()));
+    let dialer = Some(Dialer::new(connector, backoff, line.is_some()));
     let (sender, ready) = oneshot::channel();
     let sender = (!lazy).then_some(sender);
     Connection::start(Start { line, link, endpoint, dialer, ready: sender, on_end: Box::new(|| {}) });

@@ -11,14 +11,14 @@ use tracing::{debug, info};
 
 use crate::backoff::{Attempts, Backoff};
 use crate::session::CloseReason;
-use crate::transport::{self, Connected, Place};
+use crate::transport::{Connected, Connector};
 
 /// How long a line may take to be there; a session has its own times.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Gives a client its next line.
 pub(crate) struct Dialer {
-    place: Place,
+    connector: Connector,
     attempts: Attempts,
     state: State,
 }
@@ -32,8 +32,8 @@ enum State {
 
 impl Dialer {
     /// A dialer whose first line is there already, or has to be dialed at once.
-    pub(super) fn new(place: Place, backoff: Backoff, connected: bool) -> Self {
-        let mut dialer = Self { place, attempts: Attempts::new(backoff), state: State::Idle };
+    pub(super) fn new(connector: Connector, backoff: Backoff, connected: bool) -> Self {
+        let mut dialer = Self { connector, attempts: Attempts::new(backoff), state: State::Idle };
         if !connected {
             dialer.dial();
         }
@@ -83,14 +83,14 @@ impl Dialer {
     }
 
     fn dial(&mut self) {
-        let place = self.place.clone();
-        self.state = State::Dialing(Box::pin(async move { dial(&place).await }));
+        let connector = Connector::clone(&self.connector);
+        self.state = State::Dialing(Box::pin(async move { dial(&connector).await }));
     }
 }
 
 /// Connects once.
-pub(super) async fn dial(place: &Place) -> io::Result<Connected> {
-    match tokio::time::timeout(CONNECT_TIMEOUT, transport::connect(place)).await {
+pub(super) async fn dial(connector: &Connector) -> io::Result<Connected> {
+    match tokio::time::timeout(CONNECT_TIMEOUT, connector.dial()).await {
         Ok(connected) => connected,
         Err(_) => {
             Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {CONNECT_TIMEOUT:?}")))

@@ -29,11 +29,13 @@ pub(super) struct Pump {
     stream: Box<dyn Stream>,
     /// What has been read and belongs to no whole frame yet.
     input: BytesMut,
+    /// The line has taken bytes that it may still hold.
+    unflushed: bool,
 }
 
 impl Pump {
     pub(super) fn new(stream: Box<dyn Stream>) -> Self {
-        Self { stream, input: BytesMut::new() }
+        Self { stream, input: BytesMut::new(), unflushed: false }
     }
 
     /// Bytes that were read and are not taken yet.
@@ -97,8 +99,24 @@ impl Pump {
                 Poll::Ready(Ok(sent)) => session.handle_sent(sent, now),
                 Poll::Ready(Err(error)) => return Err(broken(&error)),
             }
+            self.unflushed = true;
         }
-        Ok(())
+        self.flush(cx)
+    }
+
+    /// Lines that encrypt or keep borders hold bytes of their own.
+    fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), CloseReason> {
+        if !self.unflushed {
+            return Ok(());
+        }
+        match Pin::new(&mut self.stream).poll_flush(cx) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(Ok(())) => {
+                self.unflushed = false;
+                Ok(())
+            }
+            Poll::Ready(Err(error)) => Err(broken(&error)),
+        }
     }
 
     /// Ends the line once everything has been written.

@@ -93,6 +93,8 @@ pub(crate) enum CloseReason {
         limit: usize,
         setting: &'static str,
     },
+    /// The line was not there in time.
+    HandshakeTimeout,
     /// Nothing came.
     FirstByteTimeout,
     /// No trust in time.
@@ -128,6 +130,7 @@ impl fmt::Display for CloseReason {
             Self::BufferTooLarge { found, limit, setting } => {
                 write!(f, "{found} bytes exceed {setting} of {limit}")
             }
+            Self::HandshakeTimeout => f.write_str("the line's handshake took longer than first_byte_timeout"),
             Self::FirstByteTimeout => f.write_str("no first byte within first_byte_timeout"),
             Self::TrustTimeout => f.write_str("not authenticated within trust_timeout"),
             Self::WriteTimeout => f.write_str("slow reader: no byte could be sent within write_timeout"),

@@ -5,11 +5,25 @@ use std::fmt;
 use crate::error::Error;
 use crate::frame::Format;
 use crate::framing::Framing;
+use crate::transport::host::HostPort;
 
 /// An address, understood.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Address {
     pub(crate) place: Place,
+    pub(crate) options: Options,
+}
+
+/// Where to listen or connect.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Place {
+    Tcp(HostPort),
+    Memory { name: String },
+}
+
+/// How to speak there: the options that addresses of every scheme take.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Options {
     /// A listener's framing; none where the first byte tells it.
     pub(crate) framing: Option<Framing>,
     /// The format of what is sent before anything was received.
@@ -20,94 +34,101 @@ pub(crate) struct Address {
     pub(crate) lossy: bool,
 }
 
-/// Where to listen or connect.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Place {
-    Tcp { host: String, port: u16 },
-    Memory { name: String },
-}
-
 impl Address {
     /// Understands an address.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
-        parse(text).map_err(|reason| Error::Address { address: text.into(), reason: reason.into() })
+        parse(text).map_err(|reason| mistake(text, reason))
     }
+}
+
+fn mistake(address: &str, reason: String) -> Error {
+    Error::Address { address: address.into(), reason: reason.into() }
 }
 
 fn parse(text: &str) -> Result<Address, String> {
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return Err("the scheme is missing, write tcp://HOST:PORT or mem://NAME".to_owned());
-    };
-    let (place, options) = rest.split_once('?').unwrap_or((rest, ""));
-    let place = match scheme {
-        "tcp" => tcp(place)?,
-        "mem" => Place::Memory { name: place.to_owned() },
-        _ => return Err(format!("the scheme `{scheme}` is unknown; this version has tcp and mem")),
-    };
-    let mut address = Address { place, framing: None, format: Format::Json, old_peer: false, lossy: false };
-    for option in options.split('&').filter(|option| !option.is_empty()) {
-        set_option(&mut address, option)?;
-    }
-    if address.lossy && address.framing == Some(Framing::Length) {
-        return Err("line=on needs STP framing: length framing cannot find the next frame again".to_owned());
-    }
-    Ok(address)
+    let (place, options) = text.split_once('?').unwrap_or((text, ""));
+    let mut place = Place::parse(place)?;
+    let options = Options::parse(options, |name, value| place.set_option(name, value))?;
+    Ok(Address { place, options })
 }
 
-fn tcp(place: &str) -> Result<Place, String> {
-    let (host, port) = match place.strip_prefix('[') {
-        Some(rest) => {
-            let (host, after) = rest
-                .split_once(']')
-                .ok_or("the bracket of the IPv6 address is not closed, write tcp://[::1]:PORT")?;
-            (host, after.strip_prefix(':'))
+impl Place {
+    fn parse(text: &str) -> Result<Self, String> {
+        let Some((scheme, place)) = text.split_once("://") else {
+            return Err("the scheme is missing, write tcp://HOST:PORT or mem://NAME".to_owned());
+        };
+        match scheme {
+            "tcp" => HostPort::parse(scheme, place).map(Self::Tcp),
+            "mem" => Ok(Self::Memory { name: place.to_owned() }),
+            _ => Err(format!("the scheme `{scheme}` is unknown; this version has tcp and mem")),
         }
-        None => match place.rsplit_once(':') {
-            Some((host, _)) if host.contains(':') => {
-                return Err("an IPv6 address stands in brackets, write tcp://[::1]:PORT".to_owned());
+    }
+
+    /// Takes an option of this scheme alone; false where it has no such option.
+    fn set_option(&mut self, _name: &str, _value: &str) -> Result<bool, String> {
+        match self {
+            Self::Tcp(_) | Self::Memory { .. } => Ok(false),
+        }
+    }
+}
+
+impl Options {
+    /// The options of an own transport's address.
+    pub(crate) fn of(address: &str) -> Result<Self, Error> {
+        let (_, options) = address.split_once('?').unwrap_or((address, ""));
+        Self::parse(options, |_, _| Ok(false)).map_err(|reason| mistake(address, reason))
+    }
+
+    /// Understands what stands behind the `?`; `own` is asked first.
+    fn parse(text: &str, mut own: impl FnMut(&str, &str) -> Result<bool, String>) -> Result<Self, String> {
+        let mut options = Self { framing: None, format: Format::Json, old_peer: false, lossy: false };
+        for option in text.split('&').filter(|option| !option.is_empty()) {
+            let (name, value) = option.split_once('=').unwrap_or((option, ""));
+            if !own(name, value)? {
+                options.set(name, value)?;
             }
-            Some((host, port)) => (host, Some(port)),
-            None => (place, None),
-        },
-    };
-    let port = port.filter(|port| !port.is_empty()).ok_or("the port is missing, write tcp://HOST:PORT")?;
-    let port = port.parse().map_err(|_| format!("the port `{port}` is not a number from 0 to 65535"))?;
-    if host.is_empty() {
-        return Err("the host is missing, write tcp://HOST:PORT, for example tcp://127.0.0.1:0".to_owned());
+        }
+        if options.lossy && options.framing == Some(Framing::Length) {
+            return Err(
+                "line=on needs STP framing: length framing cannot find the next frame again".to_owned()
+            );
+        }
+        Ok(options)
     }
-    Ok(Place::Tcp { host: host.to_owned(), port })
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        match (name, value) {
+            ("framing", "stp") => self.framing = Some(Framing::Stp),
+            ("framing", "length") => self.framing = Some(Framing::Length),
+            ("format", "json") => self.format = Format::Json,
+            ("format", "struct") => self.format = Format::Struct,
+            ("peer", "old") => self.old_peer = true,
+            ("peer", "new") => self.old_peer = false,
+            ("line", "on") => self.lossy = true,
+            ("line", "off") => self.lossy = false,
+            ("framing", _) => return Err(wrong_value(name, value, "framing=stp or framing=length")),
+            ("format", _) => return Err(wrong_value(name, value, "format=json or format=struct")),
+            ("peer", _) => return Err(wrong_value(name, value, "peer=old or peer=new")),
+            ("line", _) => return Err(wrong_value(name, value, "line=on or line=off")),
+            _ => {
+                return Err(format!(
+                    "the option `{name}` is unknown; there are framing, format, peer and line"
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
-fn set_option(address: &mut Address, option: &str) -> Result<(), String> {
-    let (name, value) = option.split_once('=').unwrap_or((option, ""));
-    match (name, value) {
-        ("framing", "stp") => address.framing = Some(Framing::Stp),
-        ("framing", "length") => address.framing = Some(Framing::Length),
-        ("format", "json") => address.format = Format::Json,
-        ("format", "struct") => address.format = Format::Struct,
-        ("peer", "old") => address.old_peer = true,
-        ("peer", "new") => address.old_peer = false,
-        ("line", "on") => address.lossy = true,
-        ("line", "off") => address.lossy = false,
-        ("framing", _) => return Err(wrong_value(option, "framing=stp or framing=length")),
-        ("format", _) => return Err(wrong_value(option, "format=json or format=struct")),
-        ("peer", _) => return Err(wrong_value(option, "peer=old or peer=new")),
-        ("line", _) => return Err(wrong_value(option, "line=on or line=off")),
-        _ => return Err(format!("the option `{name}` is unknown; there are framing, format, peer and line")),
-    }
-    Ok(())
-}
-
-fn wrong_value(option: &str, expected: &str) -> String {
-    format!("the option `{option}` has no such value, write {expected}")
+pub(super) fn wrong_value(name: &str, value: &str, expected: &str) -> String {
+    format!("the option `{name}={value}` has no such value, write {expected}")
 }
 
 /// The address of the place alone, as a URL.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp://[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
+            Self::Tcp(place) => write!(f, "tcp://{place}"),
             Self::Memory { name } => write!(f, "mem://{name}"),
         }
     }
@@ -136,16 +157,19 @@ mod tests {
 
     #[test]
     fn options_are_understood() {
-        let address = Address::parse("tcp://h:1?framing=stp&format=struct&peer=old").unwrap();
+        let options = Address::parse("tcp://h:1?framing=stp&format=struct&peer=old").unwrap().options;
         assert_eq!(
-            (address.framing, address.format, address.old_peer),
+            (options.framing, options.format, options.old_peer),
             (Some(Framing::Stp), Format::Struct, true)
         );
-        let address = Address::parse("tcp://h:1?framing=length&format=json&peer=new").unwrap();
+        let options = Address::parse("tcp://h:1?framing=length&format=json&peer=new").unwrap().options;
         assert_eq!(
-            (address.framing, address.format, address.old_peer),
+            (options.framing, options.format, options.old_peer),
             (Some(Framing::Length), Format::Json, false)
         );
+        assert!(Options::of("own://anything?line=on").unwrap().lossy);
+        let error = Options::of("own://anything?baud=9600").unwrap_err().to_string();
+        assert!(error.contains("the option `baud` is unknown"), "{error}");
     }
 
     #[test]

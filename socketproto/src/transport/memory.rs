@@ -4,12 +4,11 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 
 use tokio::sync::mpsc;
 
-use crate::transport::Connected;
 use crate::transport::disturb::{Half, Hub};
+use crate::transport::{Accept, Connect, Connected};
 
 /// Connections that wait to be accepted.
 const BACKLOG: usize = 1024;
@@ -26,12 +25,28 @@ struct Entry {
     hub: Arc<Hub>,
 }
 
-pub(crate) struct Listener {
+/// Connects to the listener of a name.
+pub(super) struct Connector(pub(super) String);
+
+impl Connect for Connector {
+    fn address(&self) -> String {
+        url(&self.0)
+    }
+
+    async fn connect(&self) -> io::Result<Connected> {
+        let listener = entry(&self.0)?;
+        let (ours, theirs) = listener.hub.open();
+        listener.incoming.send(theirs).await.map_err(|_| refused())?;
+        Ok(connected(ours, &self.0))
+    }
+}
+
+pub(super) struct Acceptor {
     name: String,
     incoming: mpsc::Receiver<Half>,
 }
 
-impl Listener {
+impl Acceptor {
     /// Takes a name; an empty one becomes a number that is free.
     pub(super) fn bind(name: &str) -> io::Result<Self> {
         let mut listeners = listeners();
@@ -46,32 +61,31 @@ impl Listener {
         listeners.insert(name.clone(), Entry { incoming: sender, hub: Arc::default() });
         Ok(Self { name, incoming })
     }
+}
 
-    pub(super) fn address(&self) -> String {
-        format!("mem://{}", self.name)
+impl Accept for Acceptor {
+    fn address(&self) -> String {
+        url(&self.name)
     }
 
-    pub(super) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Connected>> {
-        match self.incoming.poll_recv(cx) {
-            Poll::Ready(Some(stream)) => Poll::Ready(Ok(connected(stream, &self.name))),
+    async fn accept(&mut self) -> io::Result<Connected> {
+        match self.incoming.recv().await {
+            Some(stream) => Ok(connected(stream, &self.name)),
             // A later listener has taken the name, which it can only when this one is being dropped.
-            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+            None => std::future::pending().await,
         }
+    }
+
+    fn is_exposed(&self) -> bool {
+        false
     }
 }
 
-impl Drop for Listener {
+impl Drop for Acceptor {
     fn drop(&mut self) {
         self.incoming.close();
         listeners().retain(|_, listener| !listener.incoming.is_closed());
     }
-}
-
-pub(super) async fn connect(name: &str) -> io::Result<Connected> {
-    let listener = entry(name)?;
-    let (ours, theirs) = listener.hub.open();
-    listener.incoming.send(theirs).await.map_err(|_| refused())?;
-    Ok(connected(ours, name))
 }
 
 /// What a test disturbs the lines of a listener by.
@@ -88,8 +102,12 @@ fn refused() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionRefused, "nobody listens under this name")
 }
 
+fn url(name: &str) -> String {
+    format!("mem://{name}")
+}
+
 fn connected(stream: Half, name: &str) -> Connected {
-    Connected { stream: Box::new(stream), peer: format!("mem://{name}").into(), ip: None }
+    Connected::stream(stream, url(name))
 }
 
 /// Each change of the map is one step, so a poisoned lock holds a sound map.
@@ -103,18 +121,18 @@ mod tests {
 
     #[test]
     fn a_name_is_free_again_when_its_listener_is_gone() {
-        let first = Listener::bind("memory-test-reuse").unwrap();
+        let first = Acceptor::bind("memory-test-reuse").unwrap();
         assert_eq!(
-            Listener::bind("memory-test-reuse").err().map(|e| e.kind()),
+            Acceptor::bind("memory-test-reuse").err().map(|e| e.kind()),
             Some(io::ErrorKind::AddrInUse)
         );
         drop(first);
-        assert!(Listener::bind("memory-test-reuse").is_ok());
+        assert!(Acceptor::bind("memory-test-reuse").is_ok());
     }
 
     #[tokio::test]
     async fn a_name_without_a_listener_refuses() {
-        let error = connect("memory-test-nobody").await.err().unwrap();
+        let error = Connector("memory-test-nobody".to_owned()).connect().await.err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 }

@@ -1,88 +1,50 @@
-//! Byte streams: addresses, connecting, accepting. One file for each kind; none knows of frames' content.
+//! Lines to peers: addresses, connecting, accepting, and what an own transport has to do.
+//!
+//! One file for each kind; none knows what frames say. Each is built on the two traits that an own transport implements:
+//! [`Connect`] for a client's half ([`Client::over`](crate::Client::over)), [`Accept`] for a server's
+//! ([`Server::over`](crate::Server::over)).
 
 mod address;
+mod datagrams;
 mod disturb;
+mod host;
+mod line;
 mod memory;
+mod own;
 mod tcp;
 
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
-pub(crate) use address::{Address, Place};
+pub(crate) use address::{Address, Options, Place};
 pub use disturb::Direction;
 pub(crate) use disturb::{Blow, Hub, Plan};
+pub use line::Connected;
+pub(crate) use line::{Io, Opening, Stream};
+pub use own::{Accept, Connect};
+pub(crate) use own::{Connector, Listener};
 
-/// A connected line.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
-/// A connected line, and who is at its other end.
-pub(crate) struct Connected {
-    pub(crate) stream: Box<dyn Stream>,
-    /// The peer's address as a URL.
-    pub(crate) peer: Arc<str>,
-    /// What connections are counted by; none where addresses say nothing.
-    pub(crate) ip: Option<IpAddr>,
-}
-
-/// An open listener.
-pub(crate) enum Listener {
-    Tcp(tcp::Listener),
-    Memory(memory::Listener),
-}
-
-impl Listener {
-    /// Opens a listener.
-    pub(crate) async fn bind(place: &Place) -> io::Result<Self> {
-        match place {
-            Place::Tcp { host, port } => tcp::Listener::bind(host, *port).await.map(Self::Tcp),
-            Place::Memory { name } => memory::Listener::bind(name).map(Self::Memory),
-        }
-    }
-
-    /// The address peers connect to, with the real port or name.
-    pub(crate) fn address(&self) -> io::Result<String> {
-        match self {
-            Self::Tcp(listener) => listener.address(),
-            Self::Memory(listener) => Ok(listener.address()),
-        }
-    }
-
-    /// The next connection.
-    pub(crate) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Connected>> {
-        match self {
-            Self::Tcp(listener) => listener.poll_accept(cx),
-            Self::Memory(listener) => listener.poll_accept(cx),
-        }
-    }
-
-    /// Whether peers can reach it from other machines.
-    pub(crate) fn is_exposed(&self) -> bool {
-        match self {
-            Self::Tcp(listener) => !listener.is_loopback(),
-            Self::Memory(_) => false,
-        }
-    }
-}
-
-/// Connects.
-pub(crate) async fn connect(place: &Place) -> io::Result<Connected> {
+/// Opens a listener.
+pub(crate) async fn bind(place: &Place) -> io::Result<Listener> {
     match place {
-        Place::Tcp { host, port } => tcp::connect(host, *port).await,
-        Place::Memory { name } => memory::connect(name).await,
+        Place::Tcp(place) => tcp::Acceptor::bind(place).await.map(Listener::new),
+        Place::Memory { name } => memory::Acceptor::bind(name).map(Listener::new),
+    }
+}
+
+/// What gives a client its lines.
+pub(crate) fn connector(place: Place) -> Connector {
+    match place {
+        Place::Tcp(place) => Arc::new(tcp::Connector(place)),
+        Place::Memory { name } => Arc::new(memory::Connector(name)),
     }
 }
 
 /// What a test disturbs the lines of a listener by; none where they leave the process.
 pub(crate) fn hub(place: &Place) -> Option<io::Result<Arc<Hub>>> {
     match place {
-        Place::Tcp { .. } => None,
         Place::Memory { name } => Some(memory::hub(name)),
+        Place::Tcp(_) => None,
     }
 }
 

@@ -2,48 +2,58 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::task::{Context, Poll};
 
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::transport::Connected;
+use crate::transport::host::HostPort;
+use crate::transport::{Accept, Connect, Connected};
 
-pub(crate) struct Listener(TcpListener);
+/// Connects to a host; its name is looked up anew each time, and all its addresses are tried.
+pub(super) struct Connector(pub(super) HostPort);
 
-impl Listener {
-    pub(super) async fn bind(host: &str, port: u16) -> io::Result<Self> {
-        TcpListener::bind((host, port)).await.map(Self)
+impl Connect for Connector {
+    fn address(&self) -> String {
+        format!("tcp://{}", self.0)
     }
 
-    pub(super) fn address(&self) -> io::Result<String> {
-        self.0.local_addr().map(url)
-    }
-
-    pub(super) fn is_loopback(&self) -> bool {
-        self.0.local_addr().is_ok_and(|address| address.ip().is_loopback())
-    }
-
-    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Connected>> {
-        self.0.poll_accept(cx).map(|accepted| {
-            let (stream, peer) = accepted?;
-            Ok(connected(stream, peer))
-        })
+    async fn connect(&self) -> io::Result<Connected> {
+        let stream = TcpStream::connect((self.0.host.as_str(), self.0.port)).await?;
+        let peer = stream.peer_addr()?;
+        Ok(connected(stream, peer))
     }
 }
 
-pub(super) async fn connect(host: &str, port: u16) -> io::Result<Connected> {
-    let stream = TcpStream::connect((host, port)).await?;
-    let peer = stream.peer_addr()?;
-    Ok(connected(stream, peer))
+pub(super) struct Acceptor {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Acceptor {
+    pub(super) async fn bind(place: &HostPort) -> io::Result<Self> {
+        let listener = TcpListener::bind((place.host.as_str(), place.port)).await?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address })
+    }
+}
+
+impl Accept for Acceptor {
+    fn address(&self) -> String {
+        format!("tcp://{}", self.address)
+    }
+
+    async fn accept(&mut self) -> io::Result<Connected> {
+        let (stream, peer) = self.listener.accept().await?;
+        Ok(connected(stream, peer))
+    }
+
+    fn is_exposed(&self) -> bool {
+        !self.address.ip().is_loopback()
+    }
 }
 
 fn connected(stream: TcpStream, peer: SocketAddr) -> Connected {
     // Answers gather in one write already, so Nagle's delay would only add to it. Where the option cannot be set the
     // line works all the same.
     let _ = stream.set_nodelay(true);
-    Connected { stream: Box::new(stream), peer: url(peer).into(), ip: Some(peer.ip().to_canonical()) }
-}
-
-fn url(address: SocketAddr) -> String {
-    format!("tcp://{address}")
+    Connected::stream(stream, format!("tcp://{peer}")).with_ip(peer.ip().to_canonical())
 }

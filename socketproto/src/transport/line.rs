@@ -1,0 +1,106 @@
+//! A connected line.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{Sink, Stream as FuturesStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::transport::datagrams::Datagrams;
+
+/// A byte stream in both directions.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A connected line, and who is at its other end: what an own transport gives.
+///
+/// ```
+/// use socketproto::transport::Connected;
+///
+/// let (ours, theirs) = tokio::io::duplex(4096);
+/// let line = Connected::stream(ours, "pipe://theirs");
+/// assert_eq!(line.peer(), "pipe://theirs");
+/// ```
+#[must_use = "a line is closed when it is dropped"]
+pub struct Connected {
+    pub(crate) io: Io,
+    pub(crate) peer: Arc<str>,
+    pub(crate) ip: Option<IpAddr>,
+}
+
+/// The line itself, or what has to be done before it is there.
+pub(crate) enum Io {
+    Stream(Box<dyn Stream>),
+    Opening(Opening),
+}
+
+/// A handshake that is under way.
+pub(crate) type Opening = Pin<Box<dyn Future<Output = io::Result<Connected>> + Send>>;
+
+impl Connected {
+    /// A byte stream. `peer` names the other end in logs and errors, as a URL.
+    pub fn stream(
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        peer: impl Into<Arc<str>>,
+    ) -> Self {
+        Self { io: Io::Stream(Box::new(stream)), peer: peer.into(), ip: None }
+    }
+
+    /// A line of whole datagrams that neither loses nor reorders them, as a WebSocket; each carries one frame, at most
+    /// 2^28 - 1 bytes. Where the stream ends the peer has closed.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use futures_util::{Sink, Stream};
+    /// use socketproto::transport::Connected;
+    /// use std::io;
+    ///
+    /// fn line<S>(socket: S) -> Connected
+    /// where
+    ///     S: Stream<Item = io::Result<Bytes>> + Sink<Bytes, Error = io::Error> + Send + Unpin + 'static,
+    /// {
+    ///     Connected::datagrams(socket, "radio://7")
+    /// }
+    /// ```
+    pub fn datagrams(
+        datagrams: impl FuturesStream<Item = io::Result<Bytes>>
+        + Sink<Bytes, Error = io::Error>
+        + Send
+        + Unpin
+        + 'static,
+        peer: impl Into<Arc<str>>,
+    ) -> Self {
+        Self::stream(Datagrams::new(datagrams), peer)
+    }
+
+    /// A line whose handshake has yet to be done. It is done in the task of the connection, so that a silent peer holds
+    /// up no other; it may take as long as [`Limits::first_byte_timeout`](crate::Limits::first_byte_timeout).
+    pub fn opening(
+        handshake: impl Future<Output = io::Result<Self>> + Send + 'static,
+        peer: impl Into<Arc<str>>,
+    ) -> Self {
+        Self { io: Io::Opening(Box::pin(handshake)), peer: peer.into(), ip: None }
+    }
+
+    /// Counts the line against [`Limits::max_connections_per_address`](crate::Limits::max_connections_per_address).
+    pub fn with_ip(self, ip: IpAddr) -> Self {
+        Self { ip: Some(ip), ..self }
+    }
+
+    /// The peer's address, as a URL.
+    pub fn peer(&self) -> &str {
+        &self.peer
+    }
+}
+
+impl fmt::Debug for Connected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connected").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
