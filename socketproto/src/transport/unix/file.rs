@@ -238,3 +238,177 @@ fn no_place(directory: &Path, error: &io::Error) -> io::Error {
     };
     io::Error::new(error.kind(), reason)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::future::join_all;
+    use tempfile::TempDir;
+
+    /// A directory, and a path for a socket in it.
+    fn place() -> (TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.sock");
+        (directory, path)
+    }
+
+    fn entries(directory: &TempDir) -> usize {
+        fs::read_dir(directory).unwrap().count()
+    }
+
+    async fn refusal(path: &Path) -> io::Error {
+        SocketFile::create(path, 0o600).await.err().expect("it is refused")
+    }
+
+    /// Leaves a socket behind, as a server does that is killed.
+    fn leave_behind(path: &Path) {
+        drop(UnixListener::bind(path).unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_socket_has_its_mode_and_goes_with_its_listener() {
+        for mode in [0o600, 0o660, 0o666, 0o777, 0] {
+            let (directory, path) = place();
+            let (file, _listener) = SocketFile::create(&path, mode).await.unwrap();
+            assert_eq!(fs::symlink_metadata(&path).unwrap().mode() & 0o7777, mode);
+            assert_eq!(entries(&directory), 1, "the draft is gone");
+            drop(file);
+            assert_eq!(entries(&directory), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_was_left_behind_is_replaced() {
+        let (directory, path) = place();
+        leave_behind(&path);
+        let _server = SocketFile::create(&path, 0o600).await.unwrap();
+        UnixStream::connect(&path).await.unwrap();
+        assert_eq!(entries(&directory), 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_stale_socket_is_refused_and_left_as_it_is() {
+        let (directory, path) = place();
+        let served = directory.path().join("served");
+        let listener = UnixListener::bind(&served).unwrap();
+        for (make, expected) in [
+            ((|path, _| fs::write(path, "precious")) as fn(&Path, &Path) -> _, "is a regular file"),
+            (|path, _| fs::create_dir(path), "is a directory"),
+            (|path, served| std::os::unix::fs::symlink(served, path), "is a symbolic link"),
+            (|path, _| std::os::unix::fs::symlink("nowhere", path), "is a symbolic link"),
+            (|path, served| fs::hard_link(served, path), "in use: a server listens there"),
+        ] {
+            make(&path, &served).unwrap();
+            let before = fs::symlink_metadata(&path).unwrap();
+            let error = refusal(&path).await;
+            assert!(error.to_string().contains(expected), "{error}");
+            let after = fs::symlink_metadata(&path).unwrap();
+            assert_eq!(
+                (before.ino(), before.mode(), before.mtime()),
+                (after.ino(), after.mode(), after.mtime())
+            );
+            assert_eq!(entries(&directory), 2, "the draft is gone");
+            if before.is_dir() { fs::remove_dir(&path).unwrap() } else { fs::remove_file(&path).unwrap() }
+        }
+        drop(listener);
+    }
+
+    #[tokio::test]
+    async fn a_server_whose_queue_is_full_is_in_use() {
+        let (_directory, path) = place();
+        let listener = UnixListener::bind(&path).unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let mut queued = Vec::new();
+        while let Ok(stream) = UnixStream::connect(&path).await {
+            queued.push(stream);
+            assert!(queued.len() < 1000, "the queue never fills");
+        }
+        assert_eq!(refusal(&path).await.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_does_not_do_is_named() {
+        let (directory, path) = place();
+        let missing = directory.path().join("missing/x.sock");
+        assert!(refusal(&missing).await.to_string().ends_with("missing` does not exist, create it first"));
+        fs::write(&path, "").unwrap();
+        assert!(
+            refusal(&path.join("x.sock")).await.to_string().contains("cannot create files in the directory")
+        );
+        let most = MAX_PATH - "/.12345678/s".len();
+        let deep = directory.path().join("d".repeat(most - directory.path().as_os_str().len()));
+        fs::create_dir(&deep).unwrap();
+        let error = refusal(&deep.join("x")).await;
+        assert!(
+            error.to_string().contains(&format!("{} bytes, and {most} is the limit", most + 1)),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_longer_ours_is_left_alone() {
+        let (directory, path) = place();
+        let (file, _listener) = SocketFile::create(&path, 0o600).await.unwrap();
+        fs::remove_file(&path).unwrap();
+        let (other, _other_listener) = SocketFile::create(&path, 0o600).await.unwrap();
+        drop(file);
+        assert_eq!(entries(&directory), 1, "that is the other's");
+        drop(other);
+        assert_eq!(entries(&directory), 0);
+    }
+
+    #[test]
+    fn of_those_that_start_at_once_one_wins() {
+        const STARTERS: usize = 8;
+        const ROUNDS: usize = 30;
+
+        let (directory, path) = place();
+        for round in 0..ROUNDS {
+            if round % 2 == 0 {
+                leave_behind(&path);
+            }
+            let start = std::sync::Barrier::new(STARTERS);
+            let race = || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                start.wait();
+                runtime.block_on(SocketFile::create(&path, 0o600))
+            };
+            let mut won = Vec::new();
+            std::thread::scope(|scope| {
+                let starters: Vec<_> = (0..STARTERS).map(|_| scope.spawn(race)).collect();
+                for starter in starters {
+                    match starter.join().unwrap() {
+                        Ok(server) => won.push(server),
+                        Err(error) => assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{error}"),
+                    }
+                }
+            });
+            assert_eq!(won.len(), 1, "round {round}");
+            let (_file, listener) = &won[0];
+            let _client = std::os::unix::net::UnixStream::connect(&path).unwrap();
+            listener.accept().unwrap();
+            drop(won);
+            assert_eq!(entries(&directory), 0, "round {round}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lock_is_waited_for_and_then_told_of() {
+        let (directory, path) = place();
+        leave_behind(&path);
+        let held = lock(directory.path()).await.unwrap();
+        let (replaced, ()) = futures_util::future::join(SocketFile::create(&path, 0o600), async {
+            tokio::task::yield_now().await;
+            drop(held);
+        })
+        .await;
+        drop(replaced.unwrap());
+        leave_behind(&path);
+        let _held = lock(directory.path()).await.unwrap();
+        tokio::time::pause();
+        let errors = join_all([refusal(&path), refusal(&path)]).await;
+        for error in errors {
+            assert!(error.to_string().contains("another program has held a lock for 2s"), "{error}");
+        }
+    }
+}
