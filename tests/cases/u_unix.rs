@@ -26,6 +26,15 @@ fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().mode() & 0o7777
 }
 
+/// Ends those who watch, also where the case fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// The sentence of a server that does not start.
 fn refusal(address: &str) -> String {
     block_on(Server::bind(address).start()).unwrap_err().to_string()
@@ -101,27 +110,34 @@ fn u_03_permissions_are_never_wider_not_even_for_a_moment() {
 
     let (directory, path, address) = place();
     let over = AtomicBool::new(false);
+    let show = |found: fs::Metadata| format!("{:04o}", found.mode() & 0o7777);
     let watch = || {
-        let (mut modes, mut others) = (BTreeSet::new(), BTreeSet::new());
+        let mut modes = BTreeSet::new();
         while !over.load(Ordering::SeqCst) {
-            for entry in fs::read_dir(directory.path()).unwrap() {
-                let Ok(found) = fs::symlink_metadata(entry.unwrap().path()) else { continue };
-                let modes = if found.is_dir() { &mut others } else { &mut modes };
-                modes.insert(format!("{:04o}", found.mode() & 0o7777));
-            }
+            modes.extend(fs::symlink_metadata(&path).ok().map(show));
         }
-        (modes, others)
+        modes
+    };
+    let watch_others = || {
+        let mut modes = BTreeSet::new();
+        while !over.load(Ordering::SeqCst) {
+            let entries = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
+            let found = entries.filter(|entry| *entry != path).map(fs::symlink_metadata);
+            modes.extend(found.filter_map(Result::ok).map(show));
+        }
+        modes
     };
     let (modes, others) = thread::scope(|scope| {
-        let watching = scope.spawn(watch);
+        let watching = (scope.spawn(watch), scope.spawn(watch_others));
+        let ending = Over(&over);
         for _ in 0..TIMES {
             let server = serve(&format!("{address}?mode=0620"));
             assert_eq!(mode(&path), 0o620);
             block_on(server.shutdown()).unwrap();
             assert!(!path.exists());
         }
-        over.store(true, Ordering::SeqCst);
-        watching.join().unwrap()
+        drop(ending);
+        (watching.0.join().unwrap(), watching.1.join().unwrap())
     });
     assert!(modes.iter().all(|mode| mode == "0620"), "{modes:?}");
     assert!(others.iter().all(|mode| mode == "0700"), "what is not ready is closed to others: {others:?}");

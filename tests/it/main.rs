@@ -21,4 +21,7 @@ mod reconnect;
 mod runtimes;
 mod services;
 mod support;
+mod tcp;
+#[cfg(target_os = "linux")]
+mod unix;
 mod vectors;

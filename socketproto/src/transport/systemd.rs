@@ -19,7 +19,8 @@ const MAX_PASSED: usize = 4096;
 const FIRST: usize = 3;
 
 /// What was passed to this process. It is taken out of the environment, so that no child believes it was for it, and by
-/// the first that asks; each descriptor serves once.
+/// the first that asks; each descriptor serves once. Taking it out is `listenfd`'s doing: code in C that reads the
+/// environment in another thread at that moment may miss a variable.
 static PASSED: LazyLock<Mutex<Result<Passed, String>>> = LazyLock::new(|| Mutex::new(Passed::from_env()));
 
 struct Passed {

@@ -34,19 +34,8 @@ pub(super) struct Acceptor {
 
 impl Acceptor {
     /// Listens on the first address of a host that this machine has.
-    ///
-    /// A port that is in use there ends the search: on the next address a second instance would serve unnoticed beside
-    /// the first.
     pub(super) async fn bind(place: &HostPort) -> io::Result<Self> {
-        let mut failed = None;
-        for address in lookup_host((place.host.as_str(), place.port)).await? {
-            match listen(address) {
-                Ok(listener) => return Self::new(listener),
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(in_use(address)),
-                Err(error) => failed = Some(explain(address, error)),
-            }
-        }
-        Err(failed.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address")))
+        Self::new(listen_on_first(lookup_host((place.host.as_str(), place.port)).await?)?)
     }
 
     /// Takes over a socket that listens already.
@@ -74,6 +63,19 @@ impl Accept for Acceptor {
     fn is_exposed(&self) -> bool {
         !self.address.ip().to_canonical().is_loopback()
     }
+}
+
+/// A port that is in use ends the search: on the next address a second instance would serve unnoticed beside the first.
+fn listen_on_first(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpListener> {
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in addresses {
+        match listen(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(in_use(address)),
+            Err(error) => failed = explain(address, error),
+        }
+    }
+    Err(failed)
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -124,4 +126,34 @@ fn connected(stream: TcpStream, peer: SocketAddr) -> Connected {
         IpAddr::V6(_) => peer,
     };
     Connected::stream(stream, format!("tcp://{peer}")).with_ip(peer.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str, port: u16) -> SocketAddr {
+        SocketAddr::new(text.parse().unwrap(), port)
+    }
+
+    #[tokio::test]
+    async fn the_first_address_that_the_machine_has_is_taken() {
+        // From the block for documentation: no machine has it.
+        let addresses = ["192.0.2.1", "127.0.0.1", "0.0.0.0"].map(|ip| address(ip, 0));
+        let listener = listen_on_first(addresses.into_iter()).unwrap();
+        assert_eq!(listener.local_addr().unwrap().ip(), addresses[1].ip());
+        let error = listen_on_first([addresses[0], addresses[0]].into_iter()).unwrap_err();
+        assert_eq!(error.to_string(), "this machine does not have the address 192.0.2.1");
+        assert_eq!(listen_on_first(std::iter::empty()).unwrap_err().to_string(), "the name has no address");
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_ends_the_search() {
+        let first = listen(address("127.0.0.1", 0)).unwrap();
+        let port = first.local_addr().unwrap().port();
+        let addresses = [first.local_addr().unwrap(), address("127.0.0.1", 0)];
+        let error = listen_on_first(addresses.into_iter()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        assert!(error.to_string().starts_with(&format!("port {port} of 127.0.0.1 is in use")), "{error}");
+    }
 }

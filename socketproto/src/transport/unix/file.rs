@@ -132,9 +132,13 @@ impl Drop for Draft {
 
 /// Takes the place of a socket that was left behind.
 async fn replace(draft: &Draft, directory: &Path, path: &Path) -> io::Result<()> {
+    // Looked at before the lock, so that what is no stale socket is named whoever holds the lock.
+    is_stale(path).await?;
     let _lock = lock(directory).await?;
     for _ in 0..ATTEMPTS {
-        remove_stale(path).await?;
+        if is_stale(path).await? {
+            remove(path)?;
+        }
         // Somebody who found nothing in the way needed no lock, and may have been faster.
         if draft.link(path)? {
             return Ok(());
@@ -146,7 +150,10 @@ async fn replace(draft: &Draft, directory: &Path, path: &Path) -> io::Result<()>
 /// Locks a directory against others that replace a socket there; it is unlocked when the file is dropped.
 async fn lock(directory: &Path) -> io::Result<File> {
     let failed = |reason: String| {
-        io::Error::other(format!("cannot lock the directory `{}`: {reason}", directory.display()))
+        io::Error::other(format!(
+            "cannot lock the directory `{}` to replace a socket that was left behind: {reason}; remove the socket",
+            directory.display()
+        ))
     };
     let file = File::open(directory).map_err(|error| failed(error.to_string()))?;
     let until = Instant::now() + LOCK_TIMEOUT;
@@ -164,12 +171,12 @@ async fn lock(directory: &Path) -> io::Result<File> {
     }
 }
 
-/// Removes a socket whose server has ended; anything else is an error and stays.
-async fn remove_stale(path: &Path) -> io::Result<()> {
+/// Whether the path is that of a socket whose server has ended; false where nothing is there, an error for anything else.
+async fn is_stale(path: &Path) -> io::Result<bool> {
     let shown = path.display();
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found.file_type(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
     };
     if !found.is_socket() {
@@ -179,17 +186,8 @@ async fn remove_stale(path: &Path) -> io::Result<()> {
     }
     let Err(error) = UnixStream::connect(path).await else { return Err(in_use()) };
     match error.kind() {
-        io::ErrorKind::NotFound => Ok(()),
-        io::ErrorKind::ConnectionRefused => {
-            info!(path = %shown, "removes a socket that a server left behind");
-            match fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    let reason = format!("cannot remove `{shown}`, which a server left behind: {error}");
-                    Err(io::Error::new(error.kind(), reason))
-                }
-                _ => Ok(()),
-            }
-        }
+        io::ErrorKind::NotFound => Ok(false),
+        io::ErrorKind::ConnectionRefused => Ok(true),
         // A server whose queue is full.
         io::ErrorKind::WouldBlock => Err(in_use()),
         other => {
@@ -199,6 +197,17 @@ async fn remove_stale(path: &Path) -> io::Result<()> {
             );
             Err(io::Error::new(other, reason))
         }
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    info!(path = %path.display(), "removes a socket that a server left behind");
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            let reason = format!("cannot remove `{}`, which a server left behind: {error}", path.display());
+            Err(io::Error::new(error.kind(), reason))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -410,5 +419,9 @@ mod tests {
         for error in errors {
             assert!(error.to_string().contains("another program has held a lock for 2s"), "{error}");
         }
+        // What is no stale socket is named all the same.
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "").unwrap();
+        assert!(refusal(&path).await.to_string().contains("is a regular file"));
     }
 }
