@@ -26,6 +26,16 @@ fn unix_listener(directory: &tempfile::TempDir) -> (UnixListener, String) {
     (UnixListener::bind(&path).unwrap(), format!("unix://{}", path.display()))
 }
 
+/// The program serves there, and ends as told.
+fn serves(command: Command, address: &str) {
+    let echo = Echo::spawn(command, "warn");
+    assert_eq!(echo.address, address);
+    let mut client = echo.connect(Wire::Stp);
+    client.probe();
+    probe(address);
+    echo.end();
+}
+
 #[test]
 fn d_25_systemd_socket_activation() {
     let directory = tempfile::tempdir().unwrap();
@@ -36,28 +46,15 @@ fn d_25_systemd_socket_activation() {
     for _ in 0..2 {
         for (script, listen) in [
             ("true", "systemd://"),
-            ("true", "systemd://0?framing=stp"),
+            ("true", "systemd://0?format=struct"),
             ("unset LISTEN_PID", "systemd://0"),
             ("export LISTEN_FDNAMES=control", "systemd://control"),
             ("exec 4<&3 3</dev/null; export LISTEN_FDS=2 LISTEN_FDNAMES=log:control", "systemd://1"),
             ("exec 4<&3 3</dev/null; export LISTEN_FDS=2 LISTEN_FDNAMES=log:control", "systemd://control"),
         ] {
-            let echo = Echo::spawn(launch(script, unix.try_clone().unwrap(), listen), "warn");
-            assert_eq!(echo.address, unix_address, "{script} {listen}");
-            let mut client = echo.connect(Wire::Stp);
-            client.probe();
-            if listen.contains("stp") {
-                drop(echo)
-            } else {
-                drop(echo.end())
-            }
+            serves(launch(script, unix.try_clone().unwrap(), listen), &unix_address);
             assert!(directory.path().join("x.sock").exists(), "it is not removed");
-
-            let echo = Echo::spawn(launch(script, tcp.try_clone().unwrap(), listen), "warn");
-            assert_eq!(echo.address, tcp_address, "{script} {listen}");
-            let mut client = echo.connect(Wire::Stp);
-            client.probe();
-            if listen.contains("stp") { drop(echo) } else { drop(echo.end()) }
+            serves(launch(script, tcp.try_clone().unwrap(), listen), &tcp_address);
         }
     }
     // It listens still: who comes while nothing runs waits for the next start.
