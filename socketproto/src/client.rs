@@ -51,7 +51,8 @@ use crate::transport::{self, Address, Connector, Options};
 pub struct Client(Peer);
 
 impl Client {
-    /// Begins a connection to an address: `tcp://HOST:PORT` or `mem://NAME`; await it to connect.
+    /// Begins a connection to an address: `tcp://HOST:PORT` (all addresses of a name are tried), `unix:///PATH` (feature
+    /// `unix`, on Unix) or `mem://NAME`; await it to connect.
     ///
     /// Options: `?peer=old` speaks to a peer of the Python library; `?format=struct` sends struct frames until the
     /// peer shows its own format.
@@ -232,7 +233,7 @@ impl ClientBuilder {
         let (connector, mut options) = match target {
             Target::Address(address) => {
                 let Address { place, options } = Address::parse(&address)?;
-                (transport::connector(place), options)
+                (transport::connector(place)?, options)
             }
             Target::Own(connector) => {
                 let options = Options::of(&connector.address())?;

@@ -54,6 +54,7 @@
 //! # Features
 //!
 //! - `derive` (default): the derive macros.
+//! - `unix` (default): Unix sockets (`unix://`), and listeners handed over by systemd (`systemd://`), on Unix.
 //! - `actix`: services that are actix actors already.
 
 #![forbid(unsafe_code)]

@@ -22,7 +22,7 @@ use crate::peer::Peer;
 use crate::secret::Secret;
 use crate::service::{Call, Service};
 use crate::session::Role;
-use crate::transport::{self, Address, Options};
+use crate::transport::{self, Address, OpenListener, Options};
 
 /// How long requests that run may take when a server is shut down.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -61,11 +61,43 @@ struct Inner {
 }
 
 impl Server {
-    /// Begins a server on an address: `tcp://HOST:PORT` (port 0 takes a free one) or `mem://NAME` (no name takes a
-    /// free one). Options: `?framing=stp` or `length` fixes the framing, which the first byte of a client tells
-    /// otherwise.
+    /// Begins a server on an address.
+    ///
+    /// | address | listens on |
+    /// | --- | --- |
+    /// | `tcp://HOST:PORT` | port 0 takes a free one. `0.0.0.0` is every IPv4 address of the machine, `[::]` every one of IPv4 and IPv6; of a name, as `localhost`, the first address that the machine has, and that alone |
+    /// | `unix:///PATH` | a socket in the file system (feature `unix`, on Unix). The path is absolute, and taken as it is up to the `?` |
+    /// | `systemd://`, `systemd://INDEX`, `systemd://NAME` | the first listener that a service manager passes (`LISTEN_FDS`), one by its number from 0 on, or the first with this name (feature `unix`, on Unix) |
+    /// | `mem://NAME` | this process; no name takes a free one |
+    ///
+    /// | option | of | meaning |
+    /// | --- | --- | --- |
+    /// | `framing=stp`, `framing=length` | all | fixes the framing, which the first byte of a client tells otherwise |
+    /// | `mode=0660` | `unix` | the permissions of the socket, octal, 0000 to 0777; without it 0600: its owner alone may connect |
+    ///
+    /// A Unix socket that a server left behind is replaced, once a failed attempt to connect has shown that nobody
+    /// listens; whatever else has the path is left as it is, and an error. The file is removed when the server shuts down.
+    /// Where somebody removes it earlier, connections live on, and nothing listens there again until the server is started
+    /// anew.
     pub fn bind(address: impl Into<String>) -> ServerBuilder {
         ServerBuilder::new(Source::Address(address.into()))
+    }
+
+    /// Begins a server on a socket that listens already: one that was inherited, or made before the program gave up its
+    /// rights. It is closed with the server; the file of a Unix socket stays.
+    ///
+    /// ```
+    /// use socketproto::{Client, Server};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> socketproto::Result<()> {
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    /// let server = Server::from_listener(listener).start().await?;
+    /// let client = Client::connect(server.address()).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn from_listener(listener: impl Into<OpenListener>) -> ServerBuilder {
+        ServerBuilder::new(Source::Open(listener.into()))
     }
 
     /// Begins a server over a transport of the user's own.
@@ -172,6 +204,7 @@ pub struct ServerBuilder {
 enum Source {
     Address(String),
     Own(transport::Listener),
+    Open(OpenListener),
 }
 
 impl Source {
@@ -179,6 +212,7 @@ impl Source {
         match self {
             Self::Address(address) => Address::parse(address).map(|address| address.options),
             Self::Own(listener) => Options::of(listener.address()),
+            Self::Open(_) => Options::of(""),
         }
     }
 
@@ -191,6 +225,10 @@ impl Source {
                 transport::bind(&place).await.map_err(failed)
             }
             Self::Own(listener) => Ok(listener),
+            Self::Open(listener) => {
+                let address = listener.address().into();
+                listener.listen().map_err(|source| Error::Bind { address, source })
+            }
         }
     }
 }

@@ -17,5 +17,7 @@ mod b_text;
 mod b_values;
 mod c_calls;
 mod c_handlers;
+mod d25_systemd;
 mod index;
 mod support;
+mod u_unix;

@@ -6,6 +6,10 @@ use crate::error::Error;
 use crate::frame::Format;
 use crate::framing::Framing;
 use crate::transport::host::HostPort;
+#[cfg(all(unix, feature = "unix"))]
+use crate::transport::systemd::Descriptor;
+#[cfg(all(unix, feature = "unix"))]
+use crate::transport::unix::SocketPath;
 
 /// An address, understood.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -18,7 +22,14 @@ pub(crate) struct Address {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Place {
     Tcp(HostPort),
-    Memory { name: String },
+    Memory {
+        name: String,
+    },
+    #[cfg(all(unix, feature = "unix"))]
+    Unix(SocketPath),
+    /// A listener that a service manager hands over.
+    #[cfg(all(unix, feature = "unix"))]
+    Systemd(Descriptor),
 }
 
 /// How to speak there: the options that addresses of every scheme take.
@@ -60,14 +71,34 @@ impl Place {
         match scheme {
             "tcp" => HostPort::parse(scheme, place).map(Self::Tcp),
             "mem" => Ok(Self::Memory { name: place.to_owned() }),
-            _ => Err(format!("the scheme `{scheme}` is unknown; this version has tcp and mem")),
+            #[cfg(all(unix, feature = "unix"))]
+            "unix" => SocketPath::parse(place).map(Self::Unix),
+            #[cfg(all(unix, feature = "unix"))]
+            "systemd" => Ok(Self::Systemd(Descriptor::parse(place))),
+            #[cfg(not(all(unix, feature = "unix")))]
+            "unix" | "systemd" if cfg!(unix) => {
+                Err(format!("the scheme `{scheme}` needs the feature `unix` of socketproto"))
+            }
+            #[cfg(not(all(unix, feature = "unix")))]
+            "unix" | "systemd" => Err(format!("the scheme `{scheme}` is for Unix systems, use tcp")),
+            _ => {
+                Err(format!("the scheme `{scheme}` is unknown; this version has tcp, unix, systemd and mem"))
+            }
         }
     }
 
     /// Takes an option of this scheme alone; false where it has no such option.
-    fn set_option(&mut self, _name: &str, _value: &str) -> Result<bool, String> {
+    #[cfg_attr(
+        not(all(unix, feature = "unix")),
+        allow(unused_variables, reason = "without features no scheme has options of its own")
+    )]
+    fn set_option(&mut self, name: &str, value: &str) -> Result<bool, String> {
         match self {
             Self::Tcp(_) | Self::Memory { .. } => Ok(false),
+            #[cfg(all(unix, feature = "unix"))]
+            Self::Unix(place) => place.set_option(name, value),
+            #[cfg(all(unix, feature = "unix"))]
+            Self::Systemd(_) => Ok(false),
         }
     }
 }
@@ -130,6 +161,10 @@ impl fmt::Display for Place {
         match self {
             Self::Tcp(place) => write!(f, "tcp://{place}"),
             Self::Memory { name } => write!(f, "mem://{name}"),
+            #[cfg(all(unix, feature = "unix"))]
+            Self::Unix(place) => place.fmt(f),
+            #[cfg(all(unix, feature = "unix"))]
+            Self::Systemd(which) => which.fmt(f),
         }
     }
 }
@@ -153,6 +188,41 @@ mod tests {
         assert_eq!(place("tcp://device.example:65535"), "tcp://device.example:65535");
         assert_eq!(place("mem://"), "mem://");
         assert_eq!(place("mem://kitchen"), "mem://kitchen");
+    }
+
+    #[cfg(all(unix, feature = "unix"))]
+    #[test]
+    fn places_of_this_machine_are_understood() {
+        assert_eq!(place("unix:///run/x.sock?mode=0660&framing=stp"), "unix:///run/x.sock");
+        assert_eq!(place("unix:///run/100%25 warm#1"), "unix:///run/100%25 warm#1", "nothing is decoded");
+        assert_eq!(place("systemd://"), "systemd://0");
+        assert_eq!(place("systemd://1?framing=length"), "systemd://1");
+        assert_eq!(place("systemd://control"), "systemd://control");
+        let cases = [
+            ("unix://", "the path is missing"),
+            ("unix://@name", "abstract sockets are not supported"),
+            ("unix://./x.sock", "the path `./x.sock` is not absolute"),
+            ("unix://run/x.sock", "the path `run/x.sock` is not absolute"),
+            ("unix:///", "the path `/` names a directory"),
+            ("unix:///run/", "the path `/run/` names a directory"),
+            ("unix:///run/..", "the path `/run/..` names a directory"),
+            ("unix:///run/\0", "the path contains a NUL"),
+            ("unix:///run/x.sock?mode=rw", "the option `mode=rw` has no such value, write an octal number"),
+            ("unix:///run/x.sock?baud=9600", "the option `baud` is unknown"),
+            ("systemd://0?mode=0660", "the option `mode` is unknown"),
+            ("tcp://h:1?mode=0660", "the option `mode` is unknown"),
+        ];
+        for (text, expected) in cases {
+            assert!(reason(text).starts_with(expected), "{text}: {}", reason(text));
+        }
+    }
+
+    #[cfg(all(unix, not(feature = "unix")))]
+    #[test]
+    fn without_the_feature_its_schemes_name_it() {
+        for text in ["unix:///run/x.sock", "systemd://"] {
+            assert!(reason(text).ends_with("needs the feature `unix` of socketproto"), "{}", reason(text));
+        }
     }
 
     #[test]

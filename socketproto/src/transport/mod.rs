@@ -10,8 +10,13 @@ mod disturb;
 mod host;
 mod line;
 mod memory;
+mod open;
 mod own;
+#[cfg(all(unix, feature = "unix"))]
+mod systemd;
 mod tcp;
+#[cfg(all(unix, feature = "unix"))]
+mod unix;
 
 use std::io;
 use std::sync::Arc;
@@ -21,23 +26,41 @@ pub use disturb::Direction;
 pub(crate) use disturb::{Blow, Hub, Plan};
 pub use line::Connected;
 pub(crate) use line::{Io, Opening, Stream};
+pub use open::OpenListener;
 pub use own::{Accept, Connect};
 pub(crate) use own::{Connector, Listener};
+
+use crate::error::Error;
 
 /// Opens a listener.
 pub(crate) async fn bind(place: &Place) -> io::Result<Listener> {
     match place {
         Place::Tcp(place) => tcp::Acceptor::bind(place).await.map(Listener::new),
         Place::Memory { name } => memory::Acceptor::bind(name).map(Listener::new),
+        #[cfg(all(unix, feature = "unix"))]
+        Place::Unix(place) => unix::Acceptor::bind(place).await.map(Listener::new),
+        #[cfg(all(unix, feature = "unix"))]
+        Place::Systemd(which) => systemd::bind(which),
     }
 }
 
 /// What gives a client its lines.
-pub(crate) fn connector(place: Place) -> Connector {
-    match place {
+///
+/// # Errors
+/// [`Error::Address`] for a place where one can only listen.
+pub(crate) fn connector(place: Place) -> Result<Connector, Error> {
+    Ok(match place {
         Place::Tcp(place) => Arc::new(tcp::Connector(place)),
         Place::Memory { name } => Arc::new(memory::Connector(name)),
-    }
+        #[cfg(all(unix, feature = "unix"))]
+        Place::Unix(place) => Arc::new(unix::Connector(place)),
+        #[cfg(all(unix, feature = "unix"))]
+        Place::Systemd(which) => {
+            let reason =
+                "systemd:// is for servers; connect to the address that the `.socket` unit listens on";
+            return Err(Error::Address { address: which.to_string().into(), reason: reason.into() });
+        }
+    })
 }
 
 /// What a test disturbs the lines of a listener by; none where they leave the process.
@@ -45,6 +68,8 @@ pub(crate) fn hub(place: &Place) -> Option<io::Result<Arc<Hub>>> {
     match place {
         Place::Memory { name } => Some(memory::hub(name)),
         Place::Tcp(_) => None,
+        #[cfg(all(unix, feature = "unix"))]
+        Place::Unix(_) | Place::Systemd(_) => None,
     }
 }
 
