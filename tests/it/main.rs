@@ -21,8 +21,8 @@ mod reconnect;
 mod runtimes;
 mod services;
 mod support;
-#[cfg(target_os = "linux")]
 mod tcp;
 mod thermostat;
+#[cfg(target_os = "linux")]
 mod unix;
 mod vectors;

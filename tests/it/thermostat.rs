@@ -180,3 +180,10 @@ async fn over_tcp_with_stp() {
 async fn within_the_process() {
     suite(Way::of("mem://")).await;
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn over_a_unix_socket() {
+    let folder = tempfile::tempdir().expect("a folder");
+    suite(Way::of(&format!("unix://{}", folder.path().join("room.sock").display()))).await;
+}
