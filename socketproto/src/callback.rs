@@ -1,17 +1,22 @@
-//! A closure as a service, for programs that decide at run time what they serve.
+//! The callbacks of an endpoint as one service, for programs that decide at run time what they serve.
 
-use crate::fault::Fault;
-use crate::message::{Json, Message};
+use std::sync::Arc;
+
+use crate::routes::Routes;
 use crate::service::{Request, Service, ServiceTable, State, Step};
 
-/// Runs a closure for every message of its key.
-pub(crate) struct Callback<F>(pub(crate) F);
+/// Runs, for each message, the closure that is registered for it when its turn comes.
+pub(crate) struct Callbacks(pub(crate) Arc<Routes>);
 
-impl<F: FnMut(&Message) -> Result<Json, Fault> + 'static> Service for Callback<F> {
+impl Service for Callbacks {
     const SERVICE: &'static ServiceTable = &ServiceTable::new("callback", "", &[]);
 
     fn dispatch(&mut self, _: &State<Self>, _entry: usize, request: &Request, out: &mut Vec<u8>) -> Step {
-        let reply = (self.0)(&request.message());
+        let Some(callback) = self.0.callback(request.service_id(), request.data_id()) else {
+            // Removed while the message was on its way.
+            return Step::Untaken;
+        };
+        let reply = callback.run(&request.message());
         Step::Now(reply.map(|reply| out.extend_from_slice(reply.as_str().as_bytes())))
     }
 }

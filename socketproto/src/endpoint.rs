@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use crate::actor::gatekeeper::Authorize;
 use crate::actor::{OnEvent, Services, StartEndpoint, new_session, starter, starter_per_peer};
-use crate::callback::Callback;
+use crate::callback::Callbacks;
 use crate::error::{Error, Result};
 use crate::event::ConnectionEvent;
 use crate::fault::Fault;
 use crate::framing::Framing;
 use crate::hosted::{IntoService, Served};
-use crate::id::{DataId, ServiceId};
+use crate::id::{DataId, ServiceId, Status};
 use crate::limits::Limits;
 use crate::message::{Json, Message};
 use crate::peer::Peer;
@@ -24,6 +24,8 @@ pub(crate) struct Settings {
     address: String,
     pub(crate) secret: Option<Secret>,
     channel_name: Option<String>,
+    /// A client: whether it authenticates by itself; a server: whether it expects that of its clients.
+    pub(crate) auto_auth: bool,
     limits: Limits,
     services: Services,
     authorize: Option<Authorize>,
@@ -38,6 +40,7 @@ impl Settings {
             address: address.into(),
             secret: None,
             channel_name: None,
+            auto_auth: true,
             limits: Limits::default(),
             services: Services::new(),
             authorize: None,
@@ -88,11 +91,24 @@ impl Settings {
     where
         F: FnMut(&Message) -> Result<Json, Fault> + Send + 'static,
     {
-        self.services.add_callback(service_id, data_id, starter(Callback(callback)));
+        self.services.add_callback(service_id, data_id, Box::new(callback));
     }
 
-    pub(crate) fn add_service(&mut self, request: ServiceId, response: ServiceId) {
-        self.services.add_service(request, response);
+    pub(crate) fn add_service(
+        &mut self,
+        request: ServiceId,
+        response: ServiceId,
+        names: Option<(String, String)>,
+    ) {
+        self.services.add_service((request, response), names);
+    }
+
+    pub(crate) fn add_data(&mut self, service_ids: Vec<ServiceId>, data_id: DataId, name: String) {
+        self.services.add_data(service_ids, data_id, name);
+    }
+
+    pub(crate) fn add_status(&mut self, status: Status, name: String) {
+        self.services.add_status(status, name);
     }
 
     pub(crate) fn whitelist(&mut self, service_id: ServiceId, data_id: DataId) {
@@ -109,7 +125,8 @@ impl Settings {
             return Err(Error::Config { setting: "channel_name", reason: reason.into() });
         }
         check_limits(&self.limits)?;
-        let (dispatch, handlers) = self.services.build(self.limits.handler_timeout)?;
+        let callbacks = |routes| starter(Callbacks(routes));
+        let (routes, handlers) = self.services.build(self.limits.handler_timeout, callbacks)?;
         let framing = match role {
             _ if address.lossy => Some(Framing::Stp),
             Role::Server => address.framing,
@@ -121,17 +138,17 @@ impl Settings {
             session: new_session()?,
             channel_name: self.channel_name.as_deref().map(Into::into),
             secret: self.secret.is_some(),
-            auto_auth: true,
+            auto_auth: self.auto_auth,
             reconnect: role == Role::Client,
             hello: !address.old_peer,
             framing,
             format: address.format,
             lossy: address.lossy,
             limits: Arc::new(self.limits),
-            dispatch: Arc::new(dispatch),
+            dispatch: routes.snapshot().1,
         };
         let Self { secret, authorize, on_event, .. } = self;
-        Ok(StartEndpoint { config, handlers, secret, authorize, on_event })
+        Ok(StartEndpoint { config, routes, handlers, secret, authorize, on_event })
     }
 
     fn note(&mut self, added: Result<()>) {

@@ -111,6 +111,15 @@ pub enum Error {
         /// The limit and the size found.
         reason: Box<str>,
     },
+    /// A message could not be sent in time: the connection was not ready, or the line took too little. Whether any of it
+    /// arrived is unknown.
+    #[error("{operation}: not sent within {timeout:?}: the connection was not ready, or took too little")]
+    NotSent {
+        /// What was to be sent.
+        operation: Box<Operation>,
+        /// How long it waited.
+        timeout: Duration,
+    },
     /// The service id is no request of a declared service, so no answer could be told from other messages.
     #[error("{operation}: the service is not declared; declare its response id with `.add_service({}, ..)`", operation.service_id.value())]
     UnknownService {
@@ -227,7 +236,9 @@ impl Error {
             Self::Fault { .. } | Self::Decode { .. } | Self::PeerTooOld { .. } => Cause::Peer,
             Self::AuthenticationFailed { .. } => Cause::Peer,
             Self::TimedOut { .. } | Self::ConnectionLost { .. } | Self::NotReady { .. } => Cause::Transport,
-            Self::Connect { .. } | Self::Bind { .. } | Self::Random(_) => Cause::Transport,
+            Self::NotSent { .. } | Self::Connect { .. } | Self::Bind { .. } | Self::Random(_) => {
+                Cause::Transport
+            }
             _ => Cause::Local,
         }
     }

@@ -35,6 +35,7 @@
 //!
 //! - [`Server`] and [`Client`](struct@Client) are the two sides; [`Peer`] is the other one, as a handler or a client sees it.
 //! - [`Service`](macro@Service) and [`Client`](macro@Client) are the derive macros, with the grammar of `#[did(..)]`.
+//! - [`Protocol`] sends and receives message by message, with the functions of the Python library.
 //! - [`Fault`] is what a handler answers when it refuses; [`Error`] is what a caller gets.
 //! - [`Secret`] is what both sides know; [`Limits`] is what a peer may use up.
 //! - [`testing`] disturbs the lines of `mem://` listeners, for tests of programs that use this crate.
@@ -76,8 +77,12 @@ mod id;
 mod limits;
 mod link;
 mod message;
+mod names;
 mod peer;
+mod pending;
+mod protocol;
 mod registry;
+mod routes;
 mod secret;
 mod server;
 mod service;
@@ -95,10 +100,13 @@ pub use error::{Cause, Error, Operation, Result};
 pub use event::ConnectionEvent;
 pub use fault::Fault;
 pub use hosted::{Hosted, IntoService};
-pub use id::{AuthState, DataId, ServiceId, Status};
+pub use id::{AuthState, DataId, ServiceId, ServiceIds, Status};
 pub use limits::Limits;
 pub use message::{Header, Json, MAX_MESSAGE_ID, Message};
 pub use peer::{DEFAULT_CALL_TIMEOUT, Peer, PendingCall};
+pub use protocol::{
+    DEFAULT_AUTHENTICATE_TIMEOUT, DEFAULT_RECEIVE_TIMEOUT, DEFAULT_SEND_TIMEOUT, Protocol, ProtocolCall,
+};
 pub use secret::Secret;
 pub use server::{Server, ServerBuilder};
 pub use service::{BlockingCall, Call, Entry, Lifecycle, OwnService, Service, ServiceTable};

@@ -196,6 +196,22 @@ impl Message {
     pub fn data<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         self.data.decode()
     }
+
+    /// The data as a type, or this default where there are none: null.
+    ///
+    /// # Errors
+    /// Where there are data and they do not fit the type.
+    ///
+    /// ```
+    /// use socketproto::{Json, Message};
+    ///
+    /// assert_eq!(Message::new(10, 1, Json::NULL).data_or(5)?, 5);
+    /// assert_eq!(Message::new(10, 1, Json::encode(&7)?).data_or(5)?, 7);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub fn data_or<T: DeserializeOwned>(&self, default: T) -> Result<T, serde_json::Error> {
+        if self.data.is_null() { Ok(default) } else { self.data.decode() }
+    }
 }
 
 #[cfg(test)]

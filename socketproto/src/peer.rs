@@ -17,7 +17,8 @@ use crate::error::{Error, Operation};
 use crate::fault::Fault;
 use crate::id::{AuthState, DataId, ServiceId};
 use crate::link::Link;
-use crate::session::{CallFailure, CallKey, CallOutcome, NewCall};
+use crate::pending::Pending;
+use crate::session::{CallFailure, CallKind, CallOutcome, Done, NewCall};
 
 /// How long a call waits for its answer, unless [`PendingCall::timeout`] says otherwise (protocol.md 7.2).
 pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -183,7 +184,7 @@ pub struct PendingCall<R> {
 
 enum CallState {
     Unsent(Result<Bytes, serde_json::Error>),
-    Waiting(CallKey),
+    Waiting(Pending),
     Over,
 }
 
@@ -248,32 +249,17 @@ impl<R> PendingCall<R> {
         })
     }
 
-    /// Sends the request; gives the outcome where that is known at once.
-    fn send(&mut self, data: Result<Bytes, serde_json::Error>, cx: &Context<'_>) -> Poll<Result<(), Error>> {
-        let data = match data {
-            Ok(data) => data,
-            Err(source) => return Poll::Ready(Err(Error::Encode { operation: self.operation(), source })),
-        };
-        let (service_id, data_id) = (self.service_id, self.data_id);
-        let (timeout, nested) = (self.timeout, self.peer.nested);
-        let response = self.response;
-        let counted = self.peer.calls.as_ref().map(Counted::new);
-        let sent = self.peer.link.call(cx.waker(), |call| NewCall {
-            call,
-            service_id,
-            data_id,
+    /// The request as it is left for the connection.
+    fn request(&self, data: Bytes) -> NewCall {
+        NewCall {
+            call: 0,
+            kind: CallKind::Request,
+            service_id: self.service_id,
+            data_id: self.data_id,
             data,
-            timeout,
-            nested,
-            response,
-        });
-        match sent {
-            Ok(call) => {
-                self.state = CallState::Waiting(call);
-                self.counted = counted;
-                Poll::Pending
-            }
-            Err(reason) => Poll::Ready(Err(self.lost(reason.to_string()))),
+            timeout: self.timeout,
+            nested: self.peer.nested,
+            response: self.response,
         }
     }
 
@@ -285,10 +271,12 @@ impl<R> PendingCall<R> {
 impl<R: DeserializeOwned> PendingCall<R> {
     fn judge(&self, outcome: CallOutcome) -> Result<R, Error> {
         match outcome {
-            Ok((status, data)) => match Fault::from_response(status, data.as_str()) {
+            Ok(Done::Answered(status, data)) => match Fault::from_response(status, data.as_str()) {
                 None => data.decode().map_err(|source| Error::Decode { operation: self.operation(), source }),
                 Some(fault) => Err(Error::Fault { operation: self.operation(), fault }),
             },
+            // Only requests are made here.
+            Ok(_) | Err(CallFailure::NotTrusted(_)) => Err(self.lost("no answer".to_owned())),
             Err(CallFailure::TimedOut) => {
                 Err(Error::TimedOut { operation: self.operation(), timeout: self.timeout })
             }
@@ -306,32 +294,28 @@ impl<R: DeserializeOwned> Future for PendingCall<R> {
     type Output = Result<R, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match std::mem::replace(&mut self.state, CallState::Over) {
-            CallState::Unsent(data) => match self.send(data, cx) {
-                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-                _ => Poll::Pending,
-            },
-            CallState::Waiting(call) => match self.peer.link.poll_call(call, cx) {
-                Poll::Ready(outcome) => {
-                    self.counted = None;
-                    Poll::Ready(self.judge(outcome))
-                }
-                Poll::Pending => {
-                    self.state = CallState::Waiting(call);
-                    Poll::Pending
-                }
-            },
-            CallState::Over => {
-                Poll::Ready(Err(self.lost("the call was polled after it was over".to_owned())))
+        let mut pending = match std::mem::replace(&mut self.state, CallState::Over) {
+            CallState::Unsent(Ok(data)) => {
+                self.counted = self.peer.calls.as_ref().map(Counted::new);
+                Pending::new(Arc::clone(&self.peer.link), self.request(data))
             }
-        }
-    }
-}
-
-impl<R> Drop for PendingCall<R> {
-    fn drop(&mut self) {
-        if let CallState::Waiting(call) = self.state {
-            self.peer.link.cancel(call);
+            CallState::Unsent(Err(source)) => {
+                return Poll::Ready(Err(Error::Encode { operation: self.operation(), source }));
+            }
+            CallState::Waiting(pending) => pending,
+            CallState::Over => {
+                return Poll::Ready(Err(self.lost("the call was polled after it was over".to_owned())));
+            }
+        };
+        match Pin::new(&mut pending).poll(cx) {
+            Poll::Ready(outcome) => {
+                self.counted = None;
+                Poll::Ready(self.judge(outcome))
+            }
+            Poll::Pending => {
+                self.state = CallState::Waiting(pending);
+                Poll::Pending
+            }
         }
     }
 }

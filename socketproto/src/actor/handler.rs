@@ -210,6 +210,10 @@ impl<S: Service> HandlerActor<S> {
                 later = Some(future);
                 None
             }
+            Ok(Step::Untaken) => {
+                link.give_back(id, request.message());
+                None
+            }
             Err(fault) => Some(Err(fault)),
         });
         if let Some(future) = later {

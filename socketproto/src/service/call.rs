@@ -55,6 +55,11 @@ impl Request {
         self.data.clone()
     }
 
+    /// The service id.
+    pub(crate) fn service_id(&self) -> ServiceId {
+        self.header.service_id
+    }
+
     /// The data id as it came.
     pub fn data_id(&self) -> DataId {
         self.header.data_id

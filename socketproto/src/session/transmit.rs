@@ -189,7 +189,13 @@ impl Session {
     }
 
     /// Appends one frame to what is to be sent.
-    fn send(&mut self, header: &Header, data: &str, format: Format, now: Instant) -> Result<(), NotSent> {
+    pub(super) fn send(
+        &mut self,
+        header: &Header,
+        data: &str,
+        format: Format,
+        now: Instant,
+    ) -> Result<(), NotSent> {
         let unsent = self.out.len();
         let (max_unsent, setting) = self.unsent_limit();
         let max_frame = self.agreement.max_frame;
@@ -212,7 +218,7 @@ impl Session {
 
 /// Why a frame is not sent.
 #[derive(Debug, thiserror::Error)]
-enum NotSent {
+pub(super) enum NotSent {
     #[error("of {size} bytes exceeds max_frame of {max_frame}")]
     TooLarge { size: usize, max_frame: usize },
     #[error("of {size} bytes exceeds the {free} bytes free of {setting}")]
