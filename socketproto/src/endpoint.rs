@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::actor::gatekeeper::Authorize;
-use crate::actor::{OnEvent, Services, StartEndpoint, new_session, starter, starter_per_peer};
+use crate::actor::{OnEvent, Services, StartEndpoint, new_session, starter_per_peer, starter_with_door};
 use crate::callback::Callbacks;
 use crate::error::{Error, Result};
 use crate::event::ConnectionEvent;
@@ -14,6 +14,7 @@ use crate::id::{DataId, ServiceId, Status};
 use crate::limits::Limits;
 use crate::message::{Json, Message};
 use crate::peer::Peer;
+use crate::routes::Routes;
 use crate::secret::Secret;
 use crate::service::{Call, Service};
 use crate::session::{Config, Role, is_channel_name};
@@ -125,7 +126,12 @@ impl Settings {
             return Err(Error::Config { setting: "channel_name", reason: reason.into() });
         }
         check_limits(&self.limits)?;
-        let callbacks = |routes| starter(Callbacks(routes));
+        let callbacks = |routes: Arc<Routes>| {
+            starter_with_door(Callbacks::new(Arc::clone(&routes)), move |door| {
+                let door = door.clone();
+                routes.on_release(move || door.enter(Box::new(Callbacks::release)));
+            })
+        };
         let (routes, handlers) = self.services.build(self.limits.handler_timeout, callbacks)?;
         let framing = match role {
             _ if address.lossy => Some(Framing::Stp),

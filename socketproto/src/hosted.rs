@@ -181,7 +181,7 @@ mod tests {
     use crate::callback::Callbacks;
 
     fn hosted() -> Hosted<impl Service + Send> {
-        Hosted::new(Callbacks(Arc::default()))
+        Hosted::new(Callbacks::new(Arc::default()))
     }
 
     #[test]

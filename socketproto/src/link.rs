@@ -18,7 +18,7 @@ use crate::id::{AuthState, Status};
 use crate::message::Message;
 use crate::routes::Routes;
 use crate::session::{
-    CallFailure, CallKey, CallKind, CallOutcome, CloseReason, Done, Inbox, NewCall, RequestId,
+    CallFailure, CallKey, CallKind, CallOutcome, CloseReason, Done, Inbox, NewCall, Received, RequestId,
 };
 
 /// While more than this is unsent to a peer none of its requests is run (protocol.md 8.1).
@@ -64,8 +64,8 @@ pub(crate) struct Outgoing {
     pub(crate) cancelled: Vec<CallKey>,
     /// Requests that no callback of this endpoint takes any more.
     pub(crate) returned: Vec<(RequestId, Message)>,
-    /// Messages whose receivers have gone, with their lines.
-    pub(crate) unreceived: Vec<(Message, u64)>,
+    /// Messages whose receivers have gone.
+    pub(crate) unreceived: Vec<Received>,
     /// Somebody asked for another line.
     pub(crate) reconnect: bool,
     /// The last handle is gone, or somebody asked for the end.
@@ -401,8 +401,8 @@ impl Link {
             inner.unreceived = unreceived;
         }
         let outgoing = std::mem::take(&mut inner.outgoing);
-        for (message, line) in outgoing.unreceived {
-            inner.unreceived.put_back(message, line);
+        for received in outgoing.unreceived {
+            inner.unreceived.put_back(received);
         }
         inner.view = View { channel_name: inner.view.channel_name.take(), ..View::default() };
         let mut wakers = Vec::new();
@@ -434,17 +434,17 @@ impl Inner {
     fn receive_after_the_end(&mut self, new: &NewCall) -> Option<Done> {
         let wanted = new.kind == CallKind::Receive;
         let message = wanted.then(|| self.unreceived.take(new.service_id, new.data_id)).flatten()?;
-        Some(Done::Received { message, line: self.unreceived.line() })
+        Some(Done::Received(Box::new(Received { message, line: self.unreceived.line() })))
     }
 
     /// A message whose receiver has gone waits for the next one.
     fn take_back(&mut self, outcome: CallOutcome) {
-        let Ok(Done::Received { message, line }) = outcome else { return };
+        let Ok(Done::Received(received)) = outcome else { return };
         if self.end.is_some() {
             // Nobody waits behind the end, so it is kept.
-            self.unreceived.put_back(message, line);
+            self.unreceived.put_back(*received);
         } else {
-            self.outgoing.unreceived.push((message, line));
+            self.outgoing.unreceived.push(*received);
         }
     }
 
@@ -497,7 +497,7 @@ mod tests {
     }
 
     fn received() -> Done {
-        Done::Received { message: Message::new(10, 1, Json::NULL), line: 0 }
+        Done::Received(Box::new(Received { message: Message::new(10, 1, Json::NULL), line: 0 }))
     }
 
     fn poll(link: &Link, call: CallKey) -> Poll<CallOutcome> {

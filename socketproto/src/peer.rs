@@ -294,29 +294,23 @@ impl<R: DeserializeOwned> Future for PendingCall<R> {
     type Output = Result<R, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut pending = match std::mem::replace(&mut self.state, CallState::Over) {
-            CallState::Unsent(Ok(data)) => {
-                self.counted = self.peer.calls.as_ref().map(Counted::new);
-                Pending::new(Arc::clone(&self.peer.link), self.request(data))
-            }
-            CallState::Unsent(Err(source)) => {
-                return Poll::Ready(Err(Error::Encode { operation: self.operation(), source }));
-            }
-            CallState::Waiting(pending) => pending,
-            CallState::Over => {
-                return Poll::Ready(Err(self.lost("the call was polled after it was over".to_owned())));
-            }
-        };
-        match Pin::new(&mut pending).poll(cx) {
-            Poll::Ready(outcome) => {
-                self.counted = None;
-                Poll::Ready(self.judge(outcome))
-            }
-            Poll::Pending => {
-                self.state = CallState::Waiting(pending);
-                Poll::Pending
-            }
+        if let CallState::Unsent(data) = &mut self.state {
+            let data = match std::mem::replace(data, Ok(Bytes::new())) {
+                Ok(data) => data,
+                Err(source) => {
+                    self.state = CallState::Over;
+                    return Poll::Ready(Err(Error::Encode { operation: self.operation(), source }));
+                }
+            };
+            self.counted = self.peer.calls.as_ref().map(Counted::new);
+            self.state = CallState::Waiting(Pending::new(Arc::clone(&self.peer.link), self.request(data)));
         }
+        let CallState::Waiting(pending) = &mut self.state else {
+            return Poll::Ready(Err(self.lost("the call was polled after it was over".to_owned())));
+        };
+        let outcome = std::task::ready!(Pin::new(pending).poll(cx));
+        (self.state, self.counted) = (CallState::Over, None);
+        Poll::Ready(self.judge(outcome))
     }
 }
 

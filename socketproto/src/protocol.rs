@@ -133,7 +133,7 @@ impl Protocol {
         let new = new_call(CallKind::Receive, (service_id.into(), data_id.into()), Bytes::new(), timeout);
         let early = reserved(new.service_id);
         self.start(new, early, |received| match received {
-            Ok(Done::Received { message, .. }) => Some(message),
+            Ok(Done::Received(received)) => Some(received.message),
             Ok(_) => None,
             Err(error) => {
                 debug!(%error, "no message received");
@@ -332,12 +332,14 @@ macro_rules! registers_at_run_time {
             /// [`Error::ShutDown`](crate::Error::ShutDown) where the endpoint has ended.
             pub fn register_callback<F>(
                 &self,
-                service_id: Option<$crate::ServiceId>,
-                data_id: Option<$crate::DataId>,
+                service_id: Option<$crate::id::ServiceId>,
+                data_id: Option<$crate::id::DataId>,
                 callback: F,
-            ) -> $crate::Result<()>
+            ) -> $crate::error::Result<()>
             where
-                F: FnMut(&$crate::Message) -> Result<$crate::Json, $crate::Fault> + Send + 'static,
+                F: FnMut(&$crate::message::Message) -> Result<$crate::message::Json, $crate::fault::Fault>
+                    + Send
+                    + 'static,
             {
                 let $this = self;
                 $routes.register(service_id, data_id, Box::new(callback))
@@ -347,8 +349,8 @@ macro_rules! registers_at_run_time {
             /// the next in the order, or is treated as if nobody took it.
             pub fn unregister_callback(
                 &self,
-                service_id: Option<$crate::ServiceId>,
-                data_id: Option<$crate::DataId>,
+                service_id: Option<$crate::id::ServiceId>,
+                data_id: Option<$crate::id::DataId>,
             ) -> bool {
                 let $this = self;
                 $routes.unregister(service_id, data_id)
@@ -362,9 +364,9 @@ macro_rules! registers_at_run_time {
             /// [`Error::ReservedSid`](crate::Error::ReservedSid).
             pub fn add_service(
                 &self,
-                request: impl Into<$crate::ServiceId>,
-                response: impl Into<$crate::ServiceId>,
-            ) -> $crate::Result<()> {
+                request: impl Into<$crate::id::ServiceId>,
+                response: impl Into<$crate::id::ServiceId>,
+            ) -> $crate::error::Result<()> {
                 let $this = self;
                 $routes.add_service((request.into(), response.into()), None)
             }
@@ -375,11 +377,11 @@ macro_rules! registers_at_run_time {
             /// As [`add_service`](Self::add_service).
             pub fn add_named_service(
                 &self,
-                request: impl Into<$crate::ServiceId>,
-                response: impl Into<$crate::ServiceId>,
+                request: impl Into<$crate::id::ServiceId>,
+                response: impl Into<$crate::id::ServiceId>,
                 request_name: &str,
                 response_name: &str,
-            ) -> $crate::Result<()> {
+            ) -> $crate::error::Result<()> {
                 let $this = self;
                 let names = (request_name, response_name);
                 $routes.add_service((request.into(), response.into()), Some(names))
@@ -389,8 +391,8 @@ macro_rules! registers_at_run_time {
             /// for their responses too.
             pub fn add_data(
                 &self,
-                service_ids: impl $crate::ServiceIds,
-                data_id: impl Into<$crate::DataId>,
+                service_ids: impl $crate::id::ServiceIds,
+                data_id: impl Into<$crate::id::DataId>,
                 name: &str,
             ) {
                 let $this = self;
@@ -398,7 +400,7 @@ macro_rules! registers_at_run_time {
             }
 
             /// Names a status in logs.
-            pub fn add_status(&self, status: $crate::Status, name: &str) {
+            pub fn add_status(&self, status: $crate::id::Status, name: &str) {
                 let $this = self;
                 $routes.add_status(status, name);
             }
@@ -406,8 +408,8 @@ macro_rules! registers_at_run_time {
             /// Serves a message to peers that have not authenticated, and takes its response from them.
             pub fn add_msg_to_auth_whitelist(
                 &self,
-                service_id: impl Into<$crate::ServiceId>,
-                data_id: impl Into<$crate::DataId>,
+                service_id: impl Into<$crate::id::ServiceId>,
+                data_id: impl Into<$crate::id::DataId>,
             ) {
                 let $this = self;
                 $routes.whitelist(service_id.into(), data_id.into());

@@ -10,7 +10,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
@@ -28,16 +28,14 @@ const CALLBACK: &str = "a callback";
 /// What a callback runs.
 pub(crate) type Closure = Box<dyn FnMut(&Message) -> Result<Json, Fault> + Send>;
 
-/// A registered closure. It is run by the one service of all callbacks, so nobody ever waits for its lock.
-pub(crate) struct Callback(Mutex<Closure>);
-
-impl Callback {
-    /// Runs it.
-    pub(crate) fn run(&self, message: &Message) -> Result<Json, Fault> {
-        // A panic of an earlier run is no reason not to run it again.
-        let mut closure = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        (*closure)(message)
-    }
+/// What has changed for the service of all callbacks.
+pub(crate) struct Adopted {
+    pub(crate) version: u64,
+    pub(crate) table: Arc<Dispatch>,
+    /// New closures, by the entries of their routes.
+    pub(crate) fresh: FxHashMap<usize, Closure>,
+    /// Closures that were replaced or removed.
+    pub(crate) gone: Vec<usize>,
 }
 
 /// The table of one endpoint.
@@ -51,12 +49,17 @@ pub(crate) struct Routes {
     names: Vec<Box<str>>,
     /// The time a callback may take.
     timeout: Duration,
+    /// Tells the callbacks' service that it holds closures which are of no use any more.
+    release: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 struct Inner {
     /// Shared with the sessions until it is changed.
     table: Arc<Dispatch>,
-    callbacks: FxHashMap<usize, Arc<Callback>>,
+    /// Closures that the callbacks' service has yet to take over.
+    fresh: FxHashMap<usize, Closure>,
+    /// Closures that it has taken over and may drop.
+    gone: Vec<usize>,
     next: usize,
     ended: bool,
     /// How often the table has been copied.
@@ -69,13 +72,27 @@ impl Routes {
     pub(crate) fn new(table: Dispatch, names: Vec<Box<str>>, timeout: Duration) -> Self {
         let inner = Inner {
             table: Arc::new(table),
-            callbacks: FxHashMap::default(),
+            fresh: FxHashMap::default(),
+            gone: Vec::new(),
             next: 0,
             ended: false,
             #[cfg(test)]
             copies: 0,
         };
-        Self { version: AtomicU64::new(0), inner: Mutex::new(inner), handler: names.len(), names, timeout }
+        Self {
+            version: AtomicU64::new(0),
+            inner: Mutex::new(inner),
+            handler: names.len(),
+            names,
+            timeout,
+            release: OnceLock::new(),
+        }
+    }
+
+    /// Sets how the callbacks' service is told to let go of closures; it calls `gone` then.
+    pub(crate) fn on_release(&self, release: impl Fn() + Send + Sync + 'static) {
+        // There is one such service, started once.
+        let _ = self.release.set(Box::new(release));
     }
 
     // For sessions and the callbacks' service
@@ -83,19 +100,38 @@ impl Routes {
     /// The newest snapshot with its version.
     pub(crate) fn snapshot(&self) -> (u64, Arc<Dispatch>) {
         let inner = self.lock();
-        (self.version.load(Ordering::Acquire), Arc::clone(&inner.table))
+        (self.version(), Arc::clone(&inner.table))
     }
 
     /// The newest snapshot, where it is newer than this version.
     pub(crate) fn newer(&self, version: u64) -> Option<(u64, Arc<Dispatch>)> {
-        (self.version.load(Ordering::Acquire) != version).then(|| self.snapshot())
+        (self.version() != version).then(|| self.snapshot())
     }
 
-    /// The callback that takes a message now; none where something else does, or nothing.
-    pub(crate) fn callback(&self, service_id: ServiceId, data_id: DataId) -> Option<Arc<Callback>> {
-        let inner = self.lock();
-        let route = inner.table.find(service_id, data_id).filter(|route| route.handler == self.handler)?;
-        inner.callbacks.get(&route.entry).cloned()
+    /// Counts the changes.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// The position of the callbacks' service among the handlers.
+    pub(crate) fn handler(&self) -> usize {
+        self.handler
+    }
+
+    /// What has changed for the callbacks' service.
+    pub(crate) fn adopt(&self) -> Adopted {
+        let mut inner = self.lock();
+        Adopted {
+            version: self.version(),
+            table: Arc::clone(&inner.table),
+            fresh: std::mem::take(&mut inner.fresh),
+            gone: std::mem::take(&mut inner.gone),
+        }
+    }
+
+    /// The closures that the callbacks' service may drop. Unlike a snapshot it makes no later change dearer.
+    pub(crate) fn gone(&self) -> Vec<usize> {
+        std::mem::take(&mut self.lock().gone)
     }
 
     // What changes it
@@ -108,16 +144,16 @@ impl Routes {
         closure: Closure,
     ) -> Result<()> {
         self.check_key(service_id, data_id)?;
-        let callback = Arc::new(Callback(Mutex::new(closure)));
-        let before = self.change(|inner| {
+        let retired = self.change(|inner| {
             let (handler, timeout, entry) = (self.handler, self.timeout, inner.next);
             inner.next += 1;
-            inner.callbacks.insert(entry, callback);
+            inner.fresh.insert(entry, closure);
             let route = Route { handler, entry, timeout, name: "callback" };
             let before = inner.table_mut().insert(service_id, data_id, route);
-            before.and_then(|before| inner.callbacks.remove(&before.entry))
+            before.map(|before| inner.retire(before.entry))
         });
-        if before.is_some() {
+        let replaced = self.release(retired);
+        if replaced {
             warn!(callback = key(service_id, data_id), "callback replaced");
         } else {
             debug!(callback = key(service_id, data_id), "callback registered");
@@ -127,21 +163,30 @@ impl Routes {
 
     /// Removes the callback of a key; false where there was none.
     pub(crate) fn unregister(&self, service_id: Option<ServiceId>, data_id: Option<DataId>) -> bool {
-        // A derived service stays, and a registration that changes nothing copies nothing.
-        let is_callback = |route: &Route| route.handler == self.handler;
-        let removed = {
-            let mut inner = self.lock();
-            let there = inner.table.get(service_id, data_id).filter(|route| is_callback(route)).copied();
-            there.and_then(|route| {
-                inner.table_mut().remove(service_id, data_id);
-                self.version.fetch_add(1, Ordering::AcqRel);
-                inner.callbacks.remove(&route.entry)
-            })
-        };
-        if removed.is_some() {
+        let mut inner = self.lock();
+        // A derived service stays. Where nothing changes nothing is copied.
+        let there =
+            inner.table.get(service_id, data_id).filter(|route| route.handler == self.handler).copied();
+        let retired = there.map(|route| {
+            inner.table_mut().remove(service_id, data_id);
+            self.version.fetch_add(1, Ordering::AcqRel);
+            inner.retire(route.entry)
+        });
+        drop(inner);
+        let removed = self.release(retired);
+        if removed {
             debug!(callback = key(service_id, data_id), "callback removed");
         }
-        removed.is_some()
+        removed
+    }
+
+    /// Lets go of a closure; false where there was none.
+    fn release(&self, retired: Option<Retired>) -> bool {
+        match &retired {
+            Some(Retired::First) => self.release.get().into_iter().for_each(|release| release()),
+            Some(Retired::Unused(_) | Retired::Further) | None => {}
+        }
+        retired.is_some()
     }
 
     /// Declares a service, with names for its two ids.
@@ -192,7 +237,7 @@ impl Routes {
     pub(crate) fn clear(&self) {
         let mut inner = self.lock();
         inner.ended = true;
-        let callbacks = std::mem::take(&mut inner.callbacks);
+        let callbacks = std::mem::take(&mut inner.fresh);
         // Their destructors may come back here.
         drop(inner);
         drop(callbacks);
@@ -233,7 +278,25 @@ impl Routes {
     }
 }
 
+/// A closure that is of no use any more.
+enum Retired {
+    /// Nobody has taken it over; dropped by the one who retired it, outside of the lock.
+    Unused(#[expect(dead_code, reason = "dropped, not read")] Closure),
+    /// The first that the callbacks' service has yet to drop, so it has to be told.
+    First,
+    /// It has been told already.
+    Further,
+}
+
 impl Inner {
+    fn retire(&mut self, entry: usize) -> Retired {
+        if let Some(unused) = self.fresh.remove(&entry) {
+            return Retired::Unused(unused);
+        }
+        self.gone.push(entry);
+        if self.gone.len() == 1 { Retired::First } else { Retired::Further }
+    }
+
     /// The table, copied where a session still reads it: once for all changes between two snapshots.
     fn table_mut(&mut self) -> &mut Dispatch {
         #[cfg(test)]
@@ -279,43 +342,6 @@ mod tests {
         Routes::new(table, vec!["lamp".into()], Duration::ZERO)
     }
 
-    fn said(routes: &Routes, service_id: u32, data_id: u32) -> Option<String> {
-        let callback = routes.callback(service_id.into(), data_id.into())?;
-        callback.run(&Message::new(service_id, data_id, Json::NULL)).ok()?.decode().ok()
-    }
-
-    #[test]
-    fn a_callback_is_replaced_and_removed_at_once() {
-        let routes = routes();
-        routes.register(Some(20.into()), None, says("first")).unwrap();
-        assert_eq!(said(&routes, 20, 5).as_deref(), Some("first"));
-        routes.register(Some(20.into()), None, says("second")).unwrap();
-        assert_eq!(said(&routes, 20, 5).as_deref(), Some("second"));
-        assert!(routes.unregister(Some(20.into()), None));
-        assert_eq!(said(&routes, 20, 5), None);
-        assert!(!routes.unregister(Some(20.into()), None));
-    }
-
-    #[test]
-    fn a_replaced_closure_is_dropped_at_once() {
-        let routes = routes();
-        let held = Arc::new(());
-        let holder = Arc::clone(&held);
-        routes
-            .register(
-                None,
-                None,
-                Box::new(move |_| {
-                    let _ = &holder;
-                    Ok(Json::NULL)
-                }),
-            )
-            .unwrap();
-        assert_eq!(Arc::strong_count(&held), 2);
-        routes.register(None, None, says("other")).unwrap();
-        assert_eq!(Arc::strong_count(&held), 1);
-    }
-
     #[test]
     fn what_a_derived_service_declares_and_reserved_ids_take_no_callback() {
         let routes = routes();
@@ -330,7 +356,8 @@ mod tests {
         }
         assert!(!routes.unregister(Some(10.into()), Some(1.into())), "the lamp stays");
         routes.register(None, None, says("")).unwrap();
-        assert!(routes.callback(10.into(), 1.into()).is_none(), "the lamp goes first");
+        let found = |service_id: u32| routes.snapshot().1.find(service_id.into(), 1.into()).unwrap().handler;
+        assert_eq!((found(10), found(20)), (0, 1), "the lamp goes first");
     }
 
     #[test]
@@ -362,20 +389,6 @@ mod tests {
         }
         assert_eq!(routes.lock().copies, 2);
         assert!(routes.newer(version).is_some());
-        assert!(routes.lock().callbacks.is_empty());
-    }
-
-    #[test]
-    fn a_callback_registers_and_removes_from_inside() {
-        let routes = Arc::new(routes());
-        let inside = Arc::clone(&routes);
-        let closure = Box::new(move |_: &Message| {
-            inside.register(None, None, says("new"))?;
-            assert!(inside.callback(20.into(), 1.into()).is_some());
-            Ok(Json::encode("old").unwrap_or_default())
-        });
-        routes.register(None, None, closure).unwrap();
-        assert_eq!(said(&routes, 20, 1).as_deref(), Some("old"));
-        assert_eq!(said(&routes, 20, 1).as_deref(), Some("new"));
+        assert!(routes.lock().fresh.is_empty());
     }
 }

@@ -291,8 +291,8 @@ impl Connection {
         for (request, message) in taken.returned.drain(..) {
             self.session.handle_returned(request, message, now);
         }
-        for (message, line) in taken.unreceived.drain(..) {
-            self.session.handle_unreceived(message, line);
+        for received in taken.unreceived.drain(..) {
+            self.session.handle_unreceived(received);
         }
         for call in &taken.cancelled {
             self.session.handle_cancel(*call, now);

@@ -48,10 +48,17 @@ pub(crate) enum Done {
     Answered(Status, Json),
     /// The transport has taken a message.
     Sent,
-    /// A message for `receive`, of this line.
-    Received { message: Message, line: u64 },
+    /// A message for `receive`.
+    Received(Box<Received>),
     /// This side is trusted.
     Trusted,
+}
+
+/// A message for `receive`, and the line that it came on.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Received {
+    pub(crate) message: Message,
+    pub(crate) line: u64,
 }
 
 /// Why a call has no answer.

@@ -9,7 +9,7 @@ use crate::id::{DataId, ServiceId};
 use crate::limits::Limits;
 use crate::message::{Json, Message};
 use crate::session::budget::Earliest;
-use crate::session::event::CallKey;
+use crate::session::event::{CallKey, Received};
 
 type Key = (ServiceId, DataId);
 
@@ -84,7 +84,7 @@ impl Inbox {
     }
 
     /// Takes a message back whose receiver had gone: it is the next of its kind. Gives it to another who waits.
-    pub(crate) fn put_back(&mut self, message: Message, line: u64) -> Option<(CallKey, Message)> {
+    pub(crate) fn put_back(&mut self, Received { message, line }: Received) -> Option<(CallKey, Message)> {
         if line != self.line {
             return None;
         }
@@ -276,12 +276,12 @@ mod tests {
         put(&mut inbox, 1, 5);
         put(&mut inbox, 1, 6);
         let (message, line) = (inbox.take(20.into(), 1.into()).unwrap(), inbox.line());
-        assert_eq!(inbox.put_back(message.clone(), line), None);
+        assert_eq!(inbox.put_back(Received { message: message.clone(), line }), None);
         assert_eq!([take(&mut inbox, 1), take(&mut inbox, 1)], [Some(5), Some(6)]);
         inbox.wait(20.into(), 1.into(), 70, Instant::now());
-        assert_eq!(inbox.put_back(message.clone(), line), Some((70, message.clone())));
+        assert_eq!(inbox.put_back(Received { message: message.clone(), line }), Some((70, message.clone())));
         inbox.begin_line();
-        assert_eq!(inbox.put_back(message, line), None);
+        assert_eq!(inbox.put_back(Received { message, line }), None);
         assert_eq!(take(&mut inbox, 1), None);
     }
 

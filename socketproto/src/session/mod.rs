@@ -56,7 +56,7 @@ use crate::session::requests::Requests;
 pub(crate) use crate::session::calls::{CallKind, NewCall};
 pub(crate) use crate::session::event::{
     AuthAnswer, AuthQuestion, CallFailure, CallKey, CallOutcome, CloseReason, Counters, Done, Event,
-    Incoming, RequestId,
+    Incoming, Received, RequestId,
 };
 pub(crate) use crate::session::inbox::Inbox;
 pub(crate) use crate::session::receive::is_channel_name;

@@ -8,7 +8,7 @@ use crate::id::{DataId, ServiceId};
 use crate::message::{Header, Json, Message};
 use crate::session::budget::after;
 use crate::session::calls::NewCall;
-use crate::session::event::{CallFailure, CallKey, CloseReason, Done};
+use crate::session::event::{CallFailure, CallKey, CloseReason, Done, Received};
 use crate::session::inbox::{Inbox, Put};
 use crate::session::{Role, Session};
 
@@ -50,12 +50,12 @@ impl Session {
 
     fn received(&mut self, call: CallKey, message: Message) {
         let line = self.inbox.line();
-        self.completed(call, Ok(Done::Received { message, line }));
+        self.completed(call, Ok(Done::Received(Box::new(Received { message, line }))));
     }
 
     /// Takes a message back whose receiver has gone before it came.
-    pub(crate) fn handle_unreceived(&mut self, message: Message, line: u64) {
-        if let Some((call, message)) = self.inbox.put_back(message, line) {
+    pub(crate) fn handle_unreceived(&mut self, received: Received) {
+        if let Some((call, message)) = self.inbox.put_back(received) {
             self.received(call, message);
         }
     }

@@ -471,8 +471,8 @@ fn show_event(event: Event) -> String {
         }
         Event::Completed { call, outcome: Ok(Done::Sent) } => format!("call {call}: sent"),
         Event::Completed { call, outcome: Ok(Done::Trusted) } => format!("call {call}: trusted"),
-        Event::Completed { call, outcome: Ok(Done::Received { message, .. }) } => {
-            format!("call {call}: received {}", show(&message))
+        Event::Completed { call, outcome: Ok(Done::Received(received)) } => {
+            format!("call {call}: received {}", show(&received.message))
         }
         Event::Completed { call, outcome: Err(failure) } => format!(
             "call {call}: {}",
