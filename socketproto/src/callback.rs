@@ -60,7 +60,7 @@ impl Service for Callbacks {
     const SERVICE: &'static ServiceTable = &ServiceTable::new("callback", "", &[]);
 
     fn dispatch(&mut self, _: &State<Self>, _entry: usize, request: &Request, out: &mut Vec<u8>) -> Step {
-        let Some(closure) = self.closure(request.service_id(), request.data_id()) else {
+        let Some(closure) = self.closure(request.header().service_id, request.data_id()) else {
             // Removed while the message was on its way.
             return Step::Untaken;
         };

@@ -283,6 +283,20 @@ impl IntoFuture for ClientBuilder {
     }
 }
 
+/// An address alone, as [`Client::connect`] takes it.
+impl From<&str> for ClientBuilder {
+    fn from(address: &str) -> Self {
+        Client::connect(address)
+    }
+}
+
+/// An address alone.
+impl From<String> for ClientBuilder {
+    fn from(address: String) -> Self {
+        Client::connect(address)
+    }
+}
+
 impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientBuilder").finish_non_exhaustive()

@@ -55,6 +55,8 @@
 //!
 //! - `derive` (default): the derive macros.
 //! - `actix`: services that are actix actors already.
+//! - `blocking`: the same API for programs without a runtime.
+//! - `full`: all of them.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -63,6 +65,8 @@
 pub mod actix;
 mod actor;
 mod backoff;
+#[cfg(feature = "blocking")]
+pub mod blocking;
 mod callback;
 mod client;
 mod contain;

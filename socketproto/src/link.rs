@@ -26,6 +26,7 @@ const UNSENT_MARK: usize = 1024 * 1024;
 /// Buffers above this are given back after use.
 const RETAINED: usize = 64 * 1024;
 /// The key of a call whose outcome nobody waits for.
+#[cfg(feature = "blocking")]
 const NOBODY: CallKey = CallKey::MAX;
 
 /// The border of one connection.
@@ -253,6 +254,7 @@ impl Link {
     }
 
     /// Leaves a call whose outcome nobody waits for.
+    #[cfg(feature = "blocking")]
     pub(crate) fn post(&self, mut new: NewCall) -> Result<(), CloseReason> {
         let mut inner = self.lock();
         if let Some(reason) = &inner.end {

@@ -34,6 +34,11 @@ impl Names {
         self.statuses.insert(status, name.into());
     }
 
+    /// The application's names of a service id and of its datum, where they have some.
+    pub(crate) fn of(&self, service_id: ServiceId, data_id: DataId) -> (Option<Arc<str>>, Option<Arc<str>>) {
+        (self.services.get(&service_id).cloned(), self.data.get(&(service_id, data_id)).cloned())
+    }
+
     /// The service id as people read it: `history request (40)`. The application's name goes before the protocol's.
     pub(crate) fn service(&self, service_id: ServiceId) -> Named<'_, ServiceId> {
         Named { name: self.services.get(&service_id).map(AsRef::as_ref), id: service_id }

@@ -58,6 +58,18 @@ impl Peer {
         Self { calls: Some(calls), ..self.clone() }
     }
 
+    /// An operation as errors call it; the caller's name of the datum goes before the endpoint's.
+    pub(crate) fn operation(
+        &self,
+        service_id: ServiceId,
+        data_id: DataId,
+        name: Option<&'static str>,
+    ) -> Operation {
+        let (service_name, known) = self.link.routes().snapshot().1.names().of(service_id, data_id);
+        let name = name.map(Arc::from).or(known);
+        Operation { service_id, service_name, data_id, name, peer: Arc::clone(self.link.address()) }
+    }
+
     pub(crate) fn link(&self) -> &Arc<Link> {
         &self.link
     }
@@ -240,13 +252,14 @@ impl<R> PendingCall<R> {
         self
     }
 
+    /// Whether its connection runs on this thread.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn is_home(&self) -> bool {
+        self.peer.link.routes().is_home()
+    }
+
     fn operation(&self) -> Box<Operation> {
-        Box::new(Operation {
-            service_id: self.service_id,
-            data_id: self.data_id,
-            name: self.name,
-            peer: Arc::clone(self.peer.link.address()),
-        })
+        Box::new(self.peer.operation(self.service_id, self.data_id, self.name))
     }
 
     /// The request as it is left for the connection.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use tracing::{debug, warn};
 
-use crate::error::{Error, Operation, Result};
+use crate::error::{Error, Result};
 use crate::id::{AuthState, DataId, ServiceId, Status};
 use crate::message::Message;
 use crate::peer::Peer;
@@ -90,8 +90,10 @@ impl Protocol {
     ) -> ProtocolCall<bool> {
         let (service_id, data_id) = (service_id.into(), data_id.into());
         let data = serde_json::to_vec(data).map(Bytes::from);
-        self.post((service_id, data_id), data, status, timeout.into(), |sent| {
-            sent.inspect_err(|error| warn!(%error, "message not sent")).is_ok()
+        self.post((service_id, data_id), data, status, timeout.into(), |peer, sent| {
+            let channel = || peer.channel_name();
+            sent.inspect_err(|error| warn!(channel = channel().as_deref(), %error, "message not sent"))
+                .is_ok()
         })
     }
 
@@ -115,7 +117,7 @@ impl Protocol {
     ) -> ProtocolCall<Result<()>> {
         let data = Bytes::copy_from_slice(message.json().as_str().as_bytes());
         let key = (message.service_id(), message.data_id());
-        self.post(key, Ok(data), message.status(), timeout.into(), |sent| sent.map(drop))
+        self.post(key, Ok(data), message.status(), timeout.into(), |_, sent| sent.map(drop))
     }
 
     /// The oldest message of this service and datum that no callback has taken, or the next that comes within `timeout`
@@ -132,7 +134,7 @@ impl Protocol {
         let timeout = timeout.into().unwrap_or(DEFAULT_RECEIVE_TIMEOUT);
         let new = new_call(CallKind::Receive, (service_id.into(), data_id.into()), Bytes::new(), timeout);
         let early = reserved(new.service_id);
-        self.start(new, early, |received| match received {
+        self.start(new, early, |_, received| match received {
             Ok(Done::Received(received)) => Some(received.message),
             Ok(_) => None,
             Err(error) => {
@@ -152,8 +154,11 @@ impl Protocol {
     pub fn authenticate(&self, timeout: impl Into<Option<Duration>>) -> ProtocolCall<bool> {
         let timeout = timeout.into().unwrap_or(DEFAULT_AUTHENTICATE_TIMEOUT);
         let key = (ServiceId::AUTH_REQUEST, DataId::AUTH_SEED);
-        self.start(new_call(CallKind::Authenticate, key, Bytes::new(), timeout), None, |trusted| {
-            trusted.inspect_err(|error| warn!(%error, "not authenticated")).is_ok()
+        self.start(new_call(CallKind::Authenticate, key, Bytes::new(), timeout), None, |peer, trusted| {
+            let channel = || peer.channel_name();
+            trusted
+                .inspect_err(|error| warn!(channel = channel().as_deref(), %error, "not authenticated"))
+                .is_ok()
         })
     }
 
@@ -194,28 +199,25 @@ impl Protocol {
         data: serde_json::Result<Bytes>,
         status: Status,
         timeout: Option<Duration>,
-        finish: fn(Result<Done>) -> T,
+        finish: Finish<T>,
     ) -> ProtocolCall<T> {
         let timeout = timeout.unwrap_or(DEFAULT_SEND_TIMEOUT);
         let (data, unwritten) = data.map_or_else(|error| (Bytes::new(), Some(error)), |data| (data, None));
         let new = new_call(CallKind::Send { status }, key, data, timeout);
-        let unwritten =
-            unwritten.map(|source| Error::Encode { operation: Box::new(self.operation(key)), source });
+        let unwritten = unwritten.map(|source| Error::Encode {
+            operation: Box::new(self.0.operation(key.0, key.1, None)),
+            source,
+        });
         self.start(new, reserved(key.0).or(unwritten), finish)
     }
 
-    fn start<T>(&self, new: NewCall, early: Option<Error>, finish: fn(Result<Done>) -> T) -> ProtocolCall<T> {
-        let operation = self.operation((new.service_id, new.data_id));
-        let (kind, timeout) = (new.kind, new.timeout);
+    fn start<T>(&self, new: NewCall, early: Option<Error>, finish: Finish<T>) -> ProtocolCall<T> {
+        let (key, kind, timeout) = ((new.service_id, new.data_id), new.kind, new.timeout);
         let state = match early {
             None => Ok(Pending::new(Arc::clone(self.0.link()), new)),
             Some(error) => Err(Some(error)),
         };
-        ProtocolCall { state, operation, kind, timeout, finish }
-    }
-
-    fn operation(&self, (service_id, data_id): (ServiceId, DataId)) -> Operation {
-        Operation { service_id, data_id, name: None, peer: Arc::clone(self.0.link().address()) }
+        ProtocolCall { state, peer: self.0.clone(), key, kind, timeout, finish }
     }
 }
 
@@ -252,18 +254,22 @@ fn reserved(service_id: ServiceId) -> Option<Error> {
 pub struct ProtocolCall<T> {
     /// What was wrong from the start, else the wait.
     state: Result<Pending, Option<Error>>,
-    operation: Operation,
+    peer: Peer,
+    key: (ServiceId, DataId),
     kind: CallKind,
     timeout: Duration,
-    finish: fn(Result<Done>) -> T,
+    finish: Finish<T>,
 }
+
+/// Makes what a caller gets of the outcome.
+type Finish<T> = fn(&Peer, Result<Done>) -> T;
 
 impl<T> ProtocolCall<T> {
     fn judge(&self, outcome: CallOutcome) -> Result<Done> {
         outcome.map_err(|failure| {
-            let operation = Box::new(self.operation.clone());
+            let operation = Box::new(self.peer.operation(self.key.0, self.key.1, None));
             let unauthenticated = |reason: &str| Error::AuthenticationFailed {
-                address: self.operation.peer.as_ref().into(),
+                address: self.peer.address().into(),
                 reason: reason.into(),
             };
             match failure {
@@ -287,6 +293,18 @@ impl<T> ProtocolCall<T> {
     }
 }
 
+#[cfg(feature = "blocking")]
+impl ProtocolCall<bool> {
+    /// Begins it and does not wait for what comes of it. False where it cannot begin.
+    pub(crate) fn post(self) -> bool {
+        let begun = match self.state {
+            Ok(pending) => pending.post().map_err(|reason| reason.to_string()),
+            Err(error) => Err(error.unwrap_or(Error::ShutDown).to_string()),
+        };
+        begun.inspect_err(|error| warn!(%error, "message not sent")).is_ok()
+    }
+}
+
 impl<T> Future for ProtocolCall<T> {
     type Output = T;
 
@@ -299,7 +317,7 @@ impl<T> Future for ProtocolCall<T> {
             // A call that is polled after it was over finds no error left.
             Err(error) => Err(error.take().unwrap_or(Error::ShutDown)),
         };
-        Poll::Ready((self.finish)(outcome))
+        Poll::Ready((self.finish)(&self.peer, outcome))
     }
 }
 
@@ -307,7 +325,8 @@ impl<T> fmt::Debug for ProtocolCall<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProtocolCall")
             .field("kind", &self.kind)
-            .field("operation", &self.operation)
+            .field("service_id", &self.key.0)
+            .field("data_id", &self.key.1)
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }

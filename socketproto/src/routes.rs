@@ -11,6 +11,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
@@ -49,6 +50,8 @@ pub(crate) struct Routes {
     names: Vec<Box<str>>,
     /// The time a callback may take.
     timeout: Duration,
+    /// The thread on which its connections and callbacks run, once it is started.
+    home: OnceLock<ThreadId>,
     /// Tells the callbacks' service that it holds closures which are of no use any more.
     release: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
@@ -85,8 +88,21 @@ impl Routes {
             handler: names.len(),
             names,
             timeout,
+            home: OnceLock::new(),
             release: OnceLock::new(),
         }
+    }
+
+    /// The endpoint runs on this thread.
+    pub(crate) fn settle(&self) {
+        // It is started once.
+        let _ = self.home.set(thread::current().id());
+    }
+
+    /// Whether the endpoint runs on this thread, so that waiting here for it would never end.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn is_home(&self) -> bool {
+        self.home.get() == Some(&thread::current().id())
     }
 
     /// Sets how the callbacks' service is told to let go of closures; it calls `gone` then.

@@ -120,6 +120,12 @@ impl Server {
         }
     }
 
+    /// What it serves.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn routes(&self) -> &Arc<Routes> {
+        &self.0.routes
+    }
+
     /// Stops accepting, lets run what runs for up to 5 s, sends what is left, closes, and ends the services: their
     /// `stopping` hooks have run when this returns, unless one takes longer than the time that is left.
     ///
@@ -414,6 +420,20 @@ fn exposed(address: &str) -> Error {
              accept that with `.allow_plaintext(true)`"
         )
         .into(),
+    }
+}
+
+/// An address alone, as [`Server::bind`] takes it.
+impl From<&str> for ServerBuilder {
+    fn from(address: &str) -> Self {
+        Server::bind(address)
+    }
+}
+
+/// An address alone.
+impl From<String> for ServerBuilder {
+    fn from(address: String) -> Self {
+        Server::bind(address)
     }
 }
 

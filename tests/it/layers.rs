@@ -106,6 +106,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "protocol", "service", "secret", "actor", "hosted", "endpoint",
         ],
     ),
+    ("blocking", &["id", "error", "message", "peer", "protocol", "actor", "server", "client"]),
     ("private", &["id", "fault", "contain", "message", "peer", "service", "actix"]),
 ];
 

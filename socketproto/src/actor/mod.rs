@@ -122,6 +122,7 @@ enum Hosted {
 impl Endpoint {
     /// Starts the actors of an endpoint on this thread.
     pub(crate) fn start(start: StartEndpoint) -> Result<Self> {
+        start.routes.settle();
         let mut endpoint = Self {
             memory: Memory::new(start.config.limits.max_memory),
             config: start.config,

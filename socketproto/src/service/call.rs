@@ -55,9 +55,9 @@ impl Request {
         self.data.clone()
     }
 
-    /// The service id.
-    pub(crate) fn service_id(&self) -> ServiceId {
-        self.header.service_id
+    /// What stands around the data.
+    pub(crate) fn header(&self) -> &Header {
+        &self.header
     }
 
     /// The data id as it came.

@@ -186,8 +186,13 @@ impl Dispatch {
         Arc::make_mut(&mut self.names)
     }
 
+    /// The names.
+    pub(crate) fn names(&self) -> &Names {
+        &self.names
+    }
+
     /// A message as people read it: its service, its datum, and in a response its status.
-    pub(crate) fn describe(&self, header: &Header) -> impl fmt::Display {
+    pub(crate) fn describe(&self, header: &Header) -> Described<'_> {
         Described { dispatch: self, header: *header }
     }
 
@@ -226,7 +231,7 @@ impl Dispatch {
 }
 
 /// A message, named.
-struct Described<'a> {
+pub(crate) struct Described<'a> {
     dispatch: &'a Dispatch,
     header: Header,
 }

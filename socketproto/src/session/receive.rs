@@ -61,9 +61,11 @@ impl Session {
     }
 
     fn handle_frame(&mut self, frame: Bytes, now: Instant) {
+        let bytes = frame.len();
         match frame::decode(frame) {
             Ok(Decoded { message, format, non_finite }) => {
                 self.format = format;
+                trace!(message = %self.config.dispatch.describe(message.header()), bytes, "received");
                 if non_finite && !self.non_finite_warned {
                     self.non_finite_warned = true;
                     warn!("the peer sends NaN or Infinity, which JSON does not have; taken as null");
@@ -88,10 +90,14 @@ impl Session {
     /// A damaged request is never run; where it can be told whose it was, its caller hears of it.
     fn damaged(&mut self, envelope: Option<Header>, format: Format, now: Instant) {
         self.counters.checksum += 1;
-        if self.counters.checksum == 1 {
-            warn!("frame with a wrong checksum dropped; further ones are logged at debug level");
+        let first = self.counters.checksum == 1;
+        // What a damaged envelope says may be wrong as well.
+        let message = envelope.map(|header| self.config.dispatch.describe(&header));
+        let message = message.as_ref().map(tracing::field::display);
+        if first {
+            warn!(message, "frame with a wrong checksum dropped; further ones are logged at debug level");
         } else {
-            debug!("frame with a wrong checksum dropped");
+            debug!(message, "frame with a wrong checksum dropped");
         }
         self.protocol_error(now);
         let Some(header) = envelope.filter(|header| self.may_pass(header.service_id, header.data_id)) else {
@@ -120,6 +126,7 @@ impl Session {
         let origin = response.map(|response| origin(response, &header, format));
         if !self.may_pass(header.service_id, header.data_id) {
             self.counters.gated += 1;
+            debug!(message = %self.config.dispatch.describe(&header), "refused: not authenticated");
             if let Some(origin) = origin {
                 self.refuse(&origin, Status::AUTHENTICATION_REQUIRED, now);
             }
@@ -139,6 +146,7 @@ impl Session {
     /// A request, or a message of a service that nobody declared: the latter is never answered.
     fn handle_request(&mut self, header: Header, data: Json, origin: Option<Origin>, now: Instant) {
         if self.draining {
+            debug!(message = %self.config.dispatch.describe(&header), "dropped: the endpoint shuts down");
             return;
         }
         let request = self.requests.open(origin.as_ref());
@@ -222,10 +230,14 @@ impl Session {
             }
             Match::Late => {
                 self.counters.late += 1;
+                debug!(message = %self.config.dispatch.describe(&header), "the call it answers is over");
                 self.send_calls(now);
             }
             Match::NeverIssued => self.malformed("a response whose message_id was never issued", now),
-            Match::None if !self.may_pass(header.service_id, header.data_id) => self.counters.gated += 1,
+            Match::None if !self.may_pass(header.service_id, header.data_id) => {
+                self.counters.gated += 1;
+                debug!(message = %self.config.dispatch.describe(&header), "refused: not authenticated");
+            }
             Match::None => self.handle_request(header, data, None, now),
         }
     }

@@ -12,6 +12,7 @@ mod limits;
 mod lines;
 mod load;
 mod opening;
+mod operations;
 mod pair;
 
 use bytes::Bytes;
