@@ -239,7 +239,7 @@ impl Protocol {
         if self.is_home() {
             return sending.post() && self.0.peer().is_ready();
         }
-        wait(sending).unwrap_or(false)
+        wait(false, sending).unwrap_or(false)
     }
 
     /// Sends a message, with the reason where it is not sent: as
