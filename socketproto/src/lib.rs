@@ -123,3 +123,8 @@ pub use socketproto_derive::{Client, Service};
 pub mod prelude {
     pub use crate::{Call, Client, DataId, Fault, Json, Peer, Secret, Server, Service, ServiceId, Status};
 }
+
+/// The lines of `docs/porting.md`, compiled. The page lies outside of the package, so only this repository has it.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/porting.md")]
+struct Porting;

@@ -14,12 +14,15 @@ pub(crate) struct Registry<H> {
     handlers: Vec<Registered<H>>,
     /// Those of derived services, with the service's name.
     declared: Vec<(&'static str, OwnService)>,
-    services: Vec<(ServiceId, ServiceId, Option<(String, String)>)>,
+    services: Vec<(ServiceId, ServiceId, Option<PairNames>)>,
     callbacks: Vec<(Option<ServiceId>, Option<DataId>, Closure)>,
     whitelist: Vec<(ServiceId, DataId)>,
     data: Vec<(Vec<ServiceId>, DataId, String)>,
     statuses: Vec<(Status, String)>,
 }
+
+/// The names of a service's request and response ids.
+pub(crate) type PairNames = (String, String);
 
 struct Registered<H> {
     /// How errors call it.
@@ -82,7 +85,7 @@ impl<H> Registry<H> {
     pub(crate) fn add_service(
         &mut self,
         (request, response): (ServiceId, ServiceId),
-        names: Option<(String, String)>,
+        names: Option<PairNames>,
     ) {
         self.services.push((request, response, names));
     }

@@ -15,6 +15,7 @@ mod layers;
 mod limits;
 mod load;
 mod page;
+mod porting;
 mod process;
 mod protocol_api;
 mod python;

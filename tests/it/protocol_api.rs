@@ -375,7 +375,7 @@ async fn while_callbacks_come_and_go_every_request_is_answered_once_by_one_that_
         for _ in 0..3 {
             let key = next(&mut state) % 4;
             let (service_id, data_id) = keys[key];
-            if next(&mut state) % 3 == 0 {
+            if next(&mut state).is_multiple_of(3) {
                 assert_eq!(server.unregister_callback(service_id, data_id), there[key] != 0);
                 there[key] = 0;
             } else {

@@ -45,8 +45,8 @@ impl Posts {
 
     /// The next message of which all bytes have been taken.
     pub(super) fn taken(&mut self, sent: u64) -> Option<CallKey> {
-        let unsent = self.unsent.pop_front_if(|unsent| unsent.end <= sent)?;
-        Some(unsent.call)
+        self.unsent.front().filter(|unsent| unsent.end <= sent)?;
+        self.unsent.pop_front().map(|unsent| unsent.call)
     }
 
     /// Forgets a message whose sender has gone: where it has not been written it never is.
