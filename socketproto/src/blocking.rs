@@ -24,9 +24,9 @@
 //! # Inside callbacks
 //!
 //! Connections and handlers run on one thread. To wait on it for something that it has yet to do would last for ever, so
-//! there nothing waits: results are [`Error::WouldDeadlock`](crate::Error::WouldDeadlock), `receive` gives nothing,
-//! `authenticate` tells what is known, and `send` leaves the message to be sent and tells whether the connection is
-//! ready. A program that wants more from a callback hands the work to a thread of its own.
+//! there nothing waits: results are [`Error::WouldDeadlock`], `receive` gives nothing,
+//! `authenticate` tells what is known, and `send` leaves the message to be sent where the connection is ready, and is false
+//! where it is not. A program that wants more from a callback hands the work to a thread of its own.
 
 use std::fmt;
 use std::future::Future;
@@ -225,8 +225,8 @@ registers_at_run_time!(Server, |this| this.0.routes());
 pub struct Protocol(crate::protocol::Protocol);
 
 impl Protocol {
-    /// Sends a message: as [`Protocol::send`](crate::Protocol::send). Inside a callback it leaves the message to be sent,
-    /// and tells whether the connection is ready.
+    /// Sends a message: as [`Protocol::send`](crate::Protocol::send). Inside a callback it leaves the message to be sent
+    /// and is true where the connection is ready; where it is not, nothing is sent.
     pub fn send<T: Serialize + ?Sized>(
         &self,
         service_id: impl Into<ServiceId>,
@@ -237,7 +237,7 @@ impl Protocol {
     ) -> bool {
         let sending = self.0.send(service_id, data_id, data, status, timeout);
         if self.is_home() {
-            return sending.post() && self.0.peer().is_ready();
+            return sending.post();
         }
         wait(false, sending).unwrap_or(false)
     }

@@ -372,6 +372,10 @@ impl Link {
     /// Hands out outcomes and wakes the callers.
     pub(crate) fn complete(&self, outcomes: &mut Vec<(CallKey, CallOutcome)>) {
         let mut wakers = Vec::with_capacity(outcomes.len());
+        #[cfg(feature = "blocking")]
+        for (_, failed) in outcomes.iter().filter(|(call, outcome)| *call == NOBODY && outcome.is_err()) {
+            tracing::warn!(outcome = ?failed, "message not sent");
+        }
         let mut inner = self.lock();
         for (call, outcome) in outcomes.drain(..) {
             let Some(slot) = inner.slot(call) else {

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use bytestring::ByteString;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::Error as _;
@@ -68,6 +69,11 @@ impl Json {
     /// Whether the value is `null`.
     pub fn is_null(&self) -> bool {
         self.as_str() == "null"
+    }
+
+    /// The text as shared bytes.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        self.0.into_bytes()
     }
 
     /// Takes a text that is known to be one JSON value.

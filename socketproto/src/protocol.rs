@@ -115,7 +115,7 @@ impl Protocol {
         message: &Message,
         timeout: impl Into<Option<Duration>>,
     ) -> ProtocolCall<Result<()>> {
-        let data = Bytes::copy_from_slice(message.json().as_str().as_bytes());
+        let data = message.json().clone().into_bytes();
         let key = (message.service_id(), message.data_id());
         self.post(key, Ok(data), message.status(), timeout.into(), |_, sent| sent.map(drop))
     }
@@ -295,13 +295,19 @@ impl<T> ProtocolCall<T> {
 
 #[cfg(feature = "blocking")]
 impl ProtocolCall<bool> {
-    /// Begins it and does not wait for what comes of it. False where it cannot begin.
+    /// Leaves a message to be sent, without waiting for what comes of it. False where it cannot be sent now: it would
+    /// wait where nobody sees how many do.
     pub(crate) fn post(self) -> bool {
-        let begun = match self.state {
+        let Self { state, peer, .. } = self;
+        let left = match state {
+            Ok(_) if !peer.is_ready() => Err("the connection is not ready".to_owned()),
             Ok(pending) => pending.post().map_err(|reason| reason.to_string()),
             Err(error) => Err(error.unwrap_or(Error::ShutDown).to_string()),
         };
-        begun.inspect_err(|error| warn!(%error, "message not sent")).is_ok()
+        let Err(error) = left else { return true };
+        let channel = peer.channel_name();
+        warn!(peer = peer.address(), channel = channel.as_deref(), error, "message not sent");
+        false
     }
 }
 

@@ -286,6 +286,46 @@ mod tests {
     }
 
     #[test]
+    fn whatever_comes_and_goes_it_is_what_a_plain_list_would_hold() {
+        let limits = Limits {
+            max_buffered_per_datum: 3,
+            max_buffered: 7,
+            max_frame: 0,
+            max_buffered_bytes: 6 * 257,
+            ..Limits::default()
+        };
+        let mut inbox = Inbox::default();
+        let mut list: Vec<(u32, usize)> = Vec::new();
+        let mut state: u64 = 1;
+        for number in 0..10_000 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let data_id = (state >> 33) as u32 % 4;
+            let first = list.iter().position(|(kind, _)| *kind == data_id);
+            if (state >> 40).is_multiple_of(3) {
+                let expected = first.map(|at| list.remove(at).1);
+                assert_eq!(take(&mut inbox, data_id), expected, "step {number}");
+                continue;
+            }
+            // One digit each, so that six fit.
+            let before = list.len();
+            list.push((data_id, number % 10));
+            if list.iter().filter(|(kind, _)| *kind == data_id).count() > 3 {
+                list.remove(first.unwrap());
+            }
+            while list.len() > 6 {
+                list.remove(0);
+            }
+            let dropped = (before + 1 - list.len()) as u64;
+            assert_eq!(
+                inbox.put(message(data_id, number % 10), &limits),
+                Put::Kept { dropped },
+                "step {number}"
+            );
+            assert_eq!((inbox.messages.len(), inbox.bytes), (list.len(), list.len() * 257));
+        }
+    }
+
+    #[test]
     fn another_line_begins_without_messages() {
         let mut inbox = Inbox::default();
         put(&mut inbox, 1, 5);
