@@ -334,8 +334,22 @@ impl Link {
         for received in outgoing.unreceived {
             inner.unreceived.put_back(received);
         }
-        inner.view = View { channel_name: inner.view.channel_name.take(), ..View::default() };
         let mut wakers = Vec::new();
+        // Those who asked in the last moment come before the end.
+        for new in outgoing.calls {
+            let Some(done) = inner.receive_after_the_end(&new) else { continue };
+            match inner.slot(new.call) {
+                Some(slot) => {
+                    if let SlotState::Waiting(waker) =
+                        std::mem::replace(&mut slot.state, SlotState::Done(Ok(done)))
+                    {
+                        wakers.extend(waker);
+                    }
+                }
+                None => inner.take_back(Ok(done)),
+            }
+        }
+        inner.view = View { channel_name: inner.view.channel_name.take(), ..View::default() };
         for (_, slot) in &mut inner.slots {
             if let SlotState::Waiting(waker) = &mut slot.state {
                 wakers.extend(waker.take());
@@ -481,6 +495,22 @@ mod tests {
         let after = link.call(Waker::noop(), new_call(CallKind::Receive)).unwrap();
         assert_eq!(poll(&link, after), Poll::Ready(Ok(received())), "it can be received behind the end");
         assert_eq!(link.call(Waker::noop(), new_call(CallKind::Receive)), Err(CloseReason::Peer));
+    }
+
+    #[test]
+    fn who_asks_in_the_last_moment_receives_what_came_before_the_end() {
+        let link = link();
+        let (asks, gone) = (new_call(CallKind::Receive), new_call(CallKind::Receive));
+        let (asks, gone) = (link.call(Waker::noop(), asks).unwrap(), link.call(Waker::noop(), gone).unwrap());
+        link.lock().slots.remove(index(gone));
+        let mut inbox = Inbox::default();
+        inbox.put_back(Received { message: Message::new(10, 1, Json::NULL), line: 0 });
+        inbox.put_back(Received { message: Message::new(10, 1, Json::NULL), line: 0 });
+        link.end(&CloseReason::Peer, inbox);
+        assert_eq!(poll(&link, asks), Poll::Ready(Ok(received())));
+        let after = link.call(Waker::noop(), new_call(CallKind::Receive)).unwrap();
+        assert_eq!(poll(&link, after), Poll::Ready(Ok(received())));
+        assert!(link.call(Waker::noop(), new_call(CallKind::Receive)).is_err());
     }
 
     #[test]
