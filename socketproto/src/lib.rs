@@ -82,6 +82,7 @@ mod secret;
 mod server;
 mod service;
 mod session;
+mod signals;
 pub mod testing;
 mod transport;
 

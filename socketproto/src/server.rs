@@ -22,6 +22,7 @@ use crate::peer::Peer;
 use crate::secret::Secret;
 use crate::service::{Call, Service};
 use crate::session::Role;
+use crate::signals;
 use crate::transport;
 
 /// How long requests that run may take when a server is shut down.
@@ -54,7 +55,6 @@ pub struct Server(Arc<Inner>);
 
 struct Inner {
     address: String,
-    runtime: Runtime,
     listener: Addr<Listener>,
     peers: Peers,
     closed: CancellationToken,
@@ -102,13 +102,17 @@ impl Server {
         self.0.closed.cancelled().await;
     }
 
-    /// Waits for SIGINT or SIGTERM (elsewhere than on Unix: Ctrl-C), then shuts down.
+    /// Waits for SIGINT or SIGTERM (elsewhere than on Unix: Ctrl-C), then shuts down, as [`Server::shutdown`] does: what
+    /// runs has 5 s to end.
+    ///
+    /// A second signal ends the process at once, also while something hangs, with the code a shell gives for it: 130
+    /// for SIGINT, 143 for SIGTERM. So does every signal from then on, for the whole process, also when this future has
+    /// been dropped. Several servers may wait, the first signal is for all of them.
     ///
     /// # Errors
     /// [`Error::Config`] where signals cannot be waited for.
     pub async fn run_until_signal(&self) -> Result<()> {
-        let signalled = self.0.runtime.run(signal).await?;
-        signalled.map_err(|error| Error::Config { setting: "signals", reason: error.to_string().into() })?;
+        signals::first().await?;
         self.shutdown().await
     }
 }
@@ -129,21 +133,6 @@ impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("address", &self.0.address).finish_non_exhaustive()
     }
-}
-
-#[cfg(unix)]
-async fn signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let (interrupted, terminated) = (std::pin::pin!(interrupt.recv()), std::pin::pin!(terminate.recv()));
-    futures_util::future::select(interrupted, terminated).await;
-    Ok(())
-}
-
-#[cfg(not(unix))]
-async fn signal() -> std::io::Result<()> {
-    tokio::signal::ctrl_c().await
 }
 
 /// What a server is told before it starts.
@@ -310,7 +299,6 @@ impl ServerBuilder {
         let address = settings.address()?;
         let endpoint = settings.build(Role::Server, &address)?;
         let runtime = Runtime::current()?;
-        let own = runtime.clone();
         let place = address.place;
         runtime
             .run(move || async move {
@@ -325,7 +313,7 @@ impl ServerBuilder {
                 let peers = Peers::default();
                 let listener = Listener::start(listener, endpoint, peers.clone(), closed.clone());
                 tracing::info!(%address, "server listens");
-                Ok(Server(Arc::new(Inner { address, runtime: own, listener, peers, closed })))
+                Ok(Server(Arc::new(Inner { address, listener, peers, closed })))
             })
             .await?
     }

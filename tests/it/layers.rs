@@ -26,6 +26,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("actix", &["fault", "contain", "service"]),
     ("registry", &["id", "error", "session", "service"]),
     ("secret", &["error"]),
+    ("signals", &["error"]),
     ("transport", &["error", "frame", "framing"]),
     ("testing", &["error", "transport"]),
     (
@@ -84,6 +85,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "peer",
             "service",
             "secret",
+            "signals",
             "transport",
             "actor",
             "actix",
@@ -301,6 +303,22 @@ fn a_clock_in_the_session_is_found() {
         assert_eq!(mistakes("session", 1, text).len(), 1, "{text}");
         assert!(mistakes("actor", 1, text).is_empty(), "{text}");
     }
+}
+
+/// Clocks that somebody can set: a time-out by them comes at once, or never, when that happens.
+const WALL_CLOCKS: [&str; 4] = ["SystemTime", "UNIX_EPOCH", "chrono", "Utc::"];
+
+#[test]
+fn no_module_reads_a_clock_that_can_be_set() {
+    let mut monotonic = 0;
+    for_each_file(&repository().join("socketproto/src"), None, &mut |module, _, text| {
+        let code = code(text);
+        for clock in WALL_CLOCKS {
+            assert!(!code.contains(clock), "`{module}` names `{clock}`: time-outs need a monotonic clock");
+        }
+        monotonic += code.matches("Instant").count();
+    });
+    assert!(monotonic > 40, "only {monotonic} uses of the monotonic clock were found");
 }
 
 #[test]

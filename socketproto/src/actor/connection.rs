@@ -242,7 +242,6 @@ impl Connection {
         }
         self.endpoint.memory.report(&self.link, 0, self.held);
         (self.held, self.retry_at) = (0, None);
-        info!(%reason, "disconnected");
         self.flush_until = None;
         for handler in 0..self.handlers.len() {
             self.cancel(handler, None);
@@ -256,7 +255,11 @@ impl Connection {
             self.session.end(reason.clone());
             let _ = ready.send(Err(reason.clone()));
         }
-        if let Some(dialer) = &mut self.dialer {
+        let goes_on = self.session.goes_on();
+        if ready_for.is_some() || !goes_on {
+            info!(%reason, "disconnected");
+        }
+        if let Some(dialer) = self.dialer.as_mut().filter(|_| goes_on) {
             dialer.lost(reason, ready_for, now);
         }
         self.show();
@@ -365,6 +368,9 @@ impl Connection {
         self.show();
         let event = if self.was_ready { ConnectionEvent::Reconnected } else { ConnectionEvent::Ready };
         self.was_ready = true;
+        if let Some(dialer) = &mut self.dialer {
+            dialer.ready();
+        }
         self.endpoint.announce(&self.peer, &event);
         if let Some(ready) = self.ready.take() {
             let _ = ready.send(Ok(()));

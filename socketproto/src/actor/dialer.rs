@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use rand::TryRng;
 use rand::rngs::SysRng;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
+use crate::actor::repeats::Repeats;
 use crate::backoff::{Attempts, Backoff};
 use crate::session::CloseReason;
 use crate::transport::{self, Connected, Place};
@@ -21,6 +22,8 @@ pub(crate) struct Dialer {
     place: Place,
     attempts: Attempts,
     state: State,
+    /// The attempts that have failed since calls could last be made; none while they can.
+    failed: Option<Repeats>,
 }
 
 enum State {
@@ -33,21 +36,35 @@ enum State {
 impl Dialer {
     /// A dialer whose first line is there already, or has to be dialed at once.
     pub(super) fn new(place: Place, backoff: Backoff, connected: bool) -> Self {
-        let mut dialer = Self { place, attempts: Attempts::new(backoff), state: State::Idle };
+        let failed = (!connected).then(Repeats::default);
+        let mut dialer = Self { place, attempts: Attempts::new(backoff), state: State::Idle, failed };
         if !connected {
             dialer.dial();
         }
         dialer
     }
 
-    /// A line has been lost: waits before the next attempt.
+    /// A line has been lost: waits before the next attempt. Where no call could be made on it, it was an attempt that
+    /// failed.
     pub(super) fn lost(&mut self, reason: &CloseReason, ready_for: Option<Duration>, now: Instant) {
         let wait = match reason {
             CloseReason::AuthenticationFailed(_) => self.attempts.longest(),
             _ => self.attempts.wait(ready_for, random()),
         };
-        debug!(?wait, "connects again");
+        if ready_for.is_some() {
+            self.failed = Some(Repeats::default());
+            debug!(?wait, "connects again");
+        } else {
+            self.tell_failure(&reason.to_string(), wait);
+        }
         self.state = State::Waiting(now + wait);
+    }
+
+    /// Calls can be made on the line.
+    pub(super) fn ready(&mut self) {
+        if let Some(failed) = self.failed.take() {
+            info!(failed_attempts = failed.count(), "connected");
+        }
     }
 
     /// The next line.
@@ -64,7 +81,7 @@ impl Dialer {
                     }
                     Err(error) => {
                         let wait = self.attempts.wait(None, random());
-                        info!(%error, ?wait, "cannot connect");
+                        self.tell_failure(&error.to_string(), wait);
                         self.state = State::Waiting(now + wait);
                         // Also where the wait is over at once: others have their turn.
                         return Poll::Pending;
@@ -79,6 +96,18 @@ impl Dialer {
         match &self.state {
             State::Waiting(until) => Some(*until),
             State::Idle | State::Dialing(_) => None,
+        }
+    }
+
+    /// A server may stay away for days, so this is told as seldom as its number doubles.
+    fn tell_failure(&mut self, error: &str, wait: Duration) {
+        let failed = self.failed.get_or_insert_default();
+        let tell = failed.add(error);
+        let attempts = failed.count();
+        if tell {
+            warn!(error, attempts, ?wait, "cannot connect; repeated failures are logged at debug level");
+        } else {
+            debug!(error, attempts, ?wait, "cannot connect");
         }
     }
 

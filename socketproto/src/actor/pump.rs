@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -29,11 +29,13 @@ pub(super) struct Pump {
     stream: Box<dyn Stream>,
     /// What has been read and belongs to no whole frame yet.
     input: BytesMut,
+    /// The other side has been told that nothing more comes.
+    finished: bool,
 }
 
 impl Pump {
     pub(super) fn new(stream: Box<dyn Stream>) -> Self {
-        Self { stream, input: BytesMut::new() }
+        Self { stream, input: BytesMut::new(), finished: false }
     }
 
     /// Bytes that were read and are not taken yet.
@@ -77,7 +79,7 @@ impl Pump {
         }
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
-            std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
             self.input.extend_from_slice(buffer.filled());
             Poll::Ready(Ok(buffer.filled().len()))
         })
@@ -101,12 +103,26 @@ impl Pump {
         Ok(())
     }
 
-    /// Ends the line once everything has been written.
+    /// Ends the line once everything has been written: says so, and waits for the end of the other side. Closing a
+    /// socket with bytes unread would reset it, and what was sent last could be lost on its way.
     pub(super) fn poll_shutdown(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<()> {
         if !session.poll_transmit().is_empty() {
             return Poll::Pending;
         }
-        Pin::new(&mut self.stream).poll_shutdown(cx).map(|_| ())
+        if !self.finished {
+            if ready!(Pin::new(&mut self.stream).poll_shutdown(cx)).is_err() {
+                return Poll::Ready(());
+            }
+            self.finished = true;
+        }
+        for _ in 0..READS_PER_TURN {
+            self.input.clear();
+            if matches!(ready!(self.poll_read(cx)), Ok(0) | Err(_)) {
+                return Poll::Ready(());
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
