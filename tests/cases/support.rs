@@ -6,7 +6,7 @@ use std::future::Future;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::{Arc, Mutex, Once};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use socketproto::{Server, ServerBuilder};
+use tokio::net::TcpSocket;
 
 /// What takes longer is taken for a hang.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -237,6 +238,15 @@ impl Raw {
 
     /// The next message; none at the end of the connection.
     pub(crate) fn receive(&mut self) -> Option<Received> {
+        self.next(is_end)
+    }
+
+    /// The same where a connection that is reset is a failure.
+    pub(crate) fn receive_clean(&mut self) -> Option<Received> {
+        self.next(|_| false)
+    }
+
+    fn next(&mut self, is_end: impl Fn(&io::Error) -> bool) -> Option<Received> {
         let mut chunk = vec![0; 64 * 1024];
         loop {
             if let Some(frame) = self.wire.unwrap(&mut self.input, &mut self.seen) {
@@ -246,9 +256,14 @@ impl Raw {
                 Ok(0) => return None,
                 Ok(count) => self.input.extend_from_slice(&chunk[..count]),
                 Err(error) if is_end(&error) => return None,
-                Err(error) => panic!("nothing came within {PATIENCE:?}: {error}"),
+                Err(error) => panic!("nothing came within {PATIENCE:?}, or the line broke: {error}"),
             }
         }
+    }
+
+    /// The same connection for another thread that writes.
+    pub(crate) fn writer(&self) -> Self {
+        Self::new(self.stream.try_clone().unwrap(), self.wire)
     }
 
     /// Waits until a part of a message has come.
@@ -300,6 +315,15 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
+/// An address where nobody listens. While the socket lives nobody else is given its port; a server can still take it.
+pub(crate) fn nobody() -> (TcpSocket, String) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = format!("tcp://{}", socket.local_addr().unwrap());
+    (socket, address)
+}
+
 /// Starts a server in this process.
 pub(crate) fn start(builder: ServerBuilder) -> Server {
     block_on(builder.start()).unwrap()
@@ -309,8 +333,7 @@ pub(crate) fn start(builder: ServerBuilder) -> Server {
 pub(crate) struct Echo {
     child: Child,
     pub(crate) address: String,
-    log: Arc<Mutex<String>>,
-    reader: Option<JoinHandle<()>>,
+    log: Log,
     level: &'static str,
 }
 
@@ -331,21 +354,14 @@ impl Echo {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the example runs");
-        let log = Arc::new(Mutex::new(String::new()));
-        let (stderr, lines) = (child.stderr.take().unwrap(), Arc::clone(&log));
-        let reader = thread::spawn(move || {
-            for line in BufReader::new(stderr).lines() {
-                let line = line.expect("the log is text");
-                lines.lock().unwrap().extend([&line, "\n"]);
-            }
-        });
+        let log = Log::of(child.stderr.take().unwrap());
         let mut first = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
         let address =
             first.trim_end().strip_prefix("listening on ").expect("it says where it listens").to_owned();
-        let echo = Self { child, address, log, reader: Some(reader), level };
-        echo.wait_for_signal_handler();
-        echo
+        // The example says where it listens before it waits for signals; until then they would kill it.
+        wait_for_signal_handler(child.id());
+        Self { child, address, log, level }
     }
 
     pub(crate) fn connect(&self, wire: Wire) -> Raw {
@@ -369,29 +385,23 @@ impl Echo {
     /// The same for a server that answers nobody before authentication.
     pub(crate) fn end_unasked(&mut self) -> String {
         assert!(self.child.try_wait().unwrap().is_none(), "it has ended by itself");
-        rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        rustix::process::kill_process(self.process(), Signal::TERM).unwrap();
+        self.ended()
+    }
+
+    /// The same for a server that has been told to end.
+    pub(crate) fn ended(&mut self) -> String {
         let status = self.child.wait().unwrap();
-        self.reader.take().unwrap().join().unwrap();
-        let log = std::mem::take(&mut *self.log.lock().unwrap());
+        let log = self.log.whole();
         assert!(status.success(), "{status}\n{log}");
         assert!(!log.contains("panicked") && !log.contains("poisoned"), "{log}");
         assert!(self.level != "warn" || log.lines().count() <= 50, "the log is flooded:\n{log}");
         log
     }
 
-    /// The example says where it listens before it waits for signals; until then they would kill it.
-    fn wait_for_signal_handler(&self) {
-        let status = format!("/proc/{}/status", self.child.id());
-        let deadline = Instant::now() + PATIENCE;
-        let handles = || {
-            let status = std::fs::read_to_string(&status).expect("/proc");
-            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("SigCgt").trim();
-            u64::from_str_radix(caught, 16).unwrap() >> (Signal::TERM.as_raw() - 1) & 1 == 1
-        };
-        while !handles() {
-            assert!(Instant::now() < deadline, "it never waits for signals");
-            thread::yield_now();
-        }
+    /// The process of the server.
+    pub(crate) fn process(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 
     /// What the process uses now.
@@ -438,8 +448,55 @@ impl Drop for Echo {
     }
 }
 
+/// Waits until a process has something of its own to do at SIGTERM.
+pub(crate) fn wait_for_signal_handler(process: u32) {
+    let status = format!("/proc/{process}/status");
+    let deadline = Instant::now() + PATIENCE;
+    let handles = || {
+        let status = std::fs::read_to_string(&status).expect("/proc");
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("SigCgt").trim();
+        u64::from_str_radix(caught, 16).unwrap() >> (Signal::TERM.as_raw() - 1) & 1 == 1
+    };
+    while !handles() {
+        assert!(Instant::now() < deadline, "it never waits for signals");
+        thread::yield_now();
+    }
+}
+
+/// What a process writes to stderr.
+pub(crate) struct Log {
+    text: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Log {
+    pub(crate) fn of(stderr: ChildStderr) -> Self {
+        let text = Arc::new(Mutex::new(String::new()));
+        let lines = Arc::clone(&text);
+        let reader = thread::spawn(move || {
+            for line in BufReader::new(stderr).lines() {
+                let line = line.expect("the log is text");
+                lines.lock().unwrap().extend([&line, "\n"]);
+            }
+        });
+        Self { text, reader: Some(reader) }
+    }
+
+    pub(crate) fn so_far(&self) -> String {
+        self.text.lock().unwrap().clone()
+    }
+
+    /// All of it, once the process has ended.
+    pub(crate) fn whole(&mut self) -> String {
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        std::mem::take(&mut *self.text.lock().unwrap())
+    }
+}
+
 /// The path of an example; they are built where this one is missing.
-fn example(name: &str) -> PathBuf {
+pub(crate) fn example(name: &str) -> PathBuf {
     static BUILD: Once = Once::new();
     let own = std::env::current_exe().unwrap();
     let profile = own.parent().and_then(|deps| deps.parent()).expect("tests lie in target/PROFILE/deps");
@@ -476,7 +533,7 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    fn of(process: u32) -> Self {
+    pub(crate) fn of(process: u32) -> Self {
         /// Linux counts processor time for user space in hundredths of a second.
         const TICK: Duration = Duration::from_millis(10);
         let directory = PathBuf::from(format!("/proc/{process}"));
