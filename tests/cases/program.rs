@@ -81,6 +81,15 @@ impl Program {
         }
     }
 
+    /// Waits for a line of its log.
+    pub(crate) fn logged(&self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.log.so_far().contains(text) {
+            assert!(Instant::now() < deadline, "it never logs `{text}`:\n{}", self.log.so_far());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     pub(crate) fn wait_for_signal_handler(&self) {
         wait_for_signal_handler(self.child.id());
     }

@@ -305,22 +305,6 @@ fn a_clock_in_the_session_is_found() {
     }
 }
 
-/// Clocks that somebody can set: a time-out by them comes at once, or never, when that happens.
-const WALL_CLOCKS: [&str; 4] = ["SystemTime", "UNIX_EPOCH", "chrono", "Utc::"];
-
-#[test]
-fn no_module_reads_a_clock_that_can_be_set() {
-    let mut monotonic = 0;
-    for_each_file(&repository().join("socketproto/src"), None, &mut |module, _, text| {
-        let code = code(text);
-        for clock in WALL_CLOCKS {
-            assert!(!code.contains(clock), "`{module}` names `{clock}`: time-outs need a monotonic clock");
-        }
-        monotonic += code.matches("Instant").count();
-    });
-    assert!(monotonic > 40, "only {monotonic} uses of the monotonic clock were found");
-}
-
 #[test]
 fn a_module_without_a_place_is_found() {
     let wrong = mistakes("newcomer", 1, "");

@@ -131,3 +131,51 @@ pub(super) async fn dial(place: &Place) -> io::Result<Connected> {
 fn random() -> f64 {
     SysRng.try_next_u32().map_or(1.0, |number| f64::from(number) / f64::from(u32::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn next(dialer: &mut Dialer) -> Connected {
+        std::future::poll_fn(|cx| {
+            let polled = dialer.poll(cx, Instant::now());
+            if polled.is_pending() {
+                cx.waker().wake_by_ref();
+            }
+            polled
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn each_attempt_begins_at_the_place_and_keeps_nothing_of_the_one_before() {
+        let place = |name: &str| Place::Memory { name: name.to_owned() };
+        let quick = Backoff::new(Duration::ZERO, Duration::ZERO);
+        let first = transport::Listener::bind(&place("dialer-moves")).await.unwrap();
+        let mut dialer = Dialer::new(place("dialer-moves"), quick, false);
+        next(&mut dialer).await;
+        drop(first);
+        dialer.lost(&CloseReason::Peer, None, Instant::now());
+        let mut second = transport::Listener::bind(&place("dialer-moves")).await.unwrap();
+        next(&mut dialer).await;
+        let accepted = std::future::poll_fn(|cx| second.poll_accept(cx)).await.unwrap();
+        assert_eq!(&*accepted.peer, "mem://dialer-moves");
+    }
+
+    #[test]
+    fn failures_are_counted_until_calls_can_be_made() {
+        let mut dialer = Dialer::new(Place::Memory { name: String::new() }, Backoff::default(), true);
+        let now = Instant::now();
+        dialer.lost(&CloseReason::Peer, Some(Duration::ZERO), now);
+        assert_eq!(
+            dialer.failed.as_ref().map(Repeats::count),
+            Some(0),
+            "a line that was ready is no failure"
+        );
+        dialer.lost(&CloseReason::PeerTooOld, None, now);
+        dialer.lost(&CloseReason::Peer, None, now);
+        assert_eq!(dialer.failed.as_ref().map(Repeats::count), Some(2));
+        dialer.ready();
+        assert!(dialer.failed.is_none());
+    }
+}
