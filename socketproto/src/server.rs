@@ -64,6 +64,14 @@ impl Server {
     /// Begins a server on an address: `tcp://HOST:PORT` (port 0 takes a free one) or `mem://NAME` (no name takes a
     /// free one). Options: `?framing=stp` or `length` fixes the framing, which the first byte of a client tells
     /// otherwise.
+    ///
+    /// `127.0.0.1` and `[::1]` are reached from this machine alone, by IPv4 and by IPv6; of a name the first address
+    /// that can be listened on is taken. `0.0.0.0` means all IPv4 addresses of the machine. `[::]` means all its IPv6
+    /// addresses, and the IPv4 ones as well where the system is set so, as Linux usually is and Windows is not. Both
+    /// need [`ServerBuilder::allow_plaintext`]. A host has to be given.
+    ///
+    /// A restart takes the port over at once, also while old connections linger in the system; a port on which another
+    /// program listens is [`Error::Bind`](crate::Error::Bind).
     pub fn bind(address: impl Into<String>) -> ServerBuilder {
         ServerBuilder { settings: Settings::new(address), allow_plaintext: false }
     }

@@ -119,13 +119,12 @@ impl Follower {
     }
 
     /// No event more, and no line.
-    fn is_over(self) {
+    fn end(self) {
         let Self { events, line, server, client, .. } = self;
         drop(client);
         // The follower is dropped with its connection, and with it the sender.
-        while events.recv_timeout(PATIENCE) != Err(mpsc::RecvTimeoutError::Disconnected) {
-            panic!("something is told after the end");
-        }
+        let next = events.recv_timeout(PATIENCE);
+        assert_eq!(next, Err(mpsc::RecvTimeoutError::Disconnected), "nothing is told after the end");
         let deadline = Instant::now() + PATIENCE;
         while line.connections() > 0 || !server.peers().is_empty() {
             assert!(Instant::now() < deadline, "a line is left");
@@ -152,7 +151,7 @@ fn d_11_connecting_in_the_disconnect_callback_makes_a_client_of_its_own() {
     block_on(follower.client.read::<()>(4711)).unwrap();
     block_on(follower.client.close());
     follower.expect(&["Disconnected"]);
-    follower.is_over();
+    follower.end();
 }
 
 #[test]
@@ -168,7 +167,7 @@ fn d_11_closing_in_the_disconnect_callback_ends_the_client() {
     closed.recv_timeout(PATIENCE).unwrap();
     let error = block_on(follower.client.read::<()>(4711).into_future()).unwrap_err();
     assert!(matches!(error, Error::ConnectionLost { .. }), "{error}");
-    follower.is_over();
+    follower.end();
 }
 
 #[test]
@@ -183,7 +182,7 @@ fn d_11_sending_in_the_disconnect_callback_waits_for_the_next_line() {
     follower.expect(&["Connected", "Reconnected"]);
     block_on(follower.client.close());
     follower.expect(&["Disconnected"]);
-    follower.is_over();
+    follower.end();
 }
 
 #[test]

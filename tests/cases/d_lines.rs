@@ -11,10 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use socketproto::prelude::*;
 use socketproto::{Backoff, ConnectionEvent, Error, Message, ServerBuilder};
 
-use crate::support::{
-    Echo, HELLO, PATIENCE, Raw, WIRES, Wire, block_on, example, m, nobody, probe, start,
-    wait_for_signal_handler,
-};
+use crate::program::wait_for_signal_handler;
+use crate::support::{Echo, HELLO, PATIENCE, Raw, WIRES, Wire, block_on, example, m, nobody, probe, start};
 
 fn echo(message: &Message) -> Result<Json, Fault> {
     Ok(message.json().clone())

@@ -74,7 +74,7 @@ impl Slow {
 
     async fn endless() {
         println!("begun");
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     fn hang(&mut self) {

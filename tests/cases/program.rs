@@ -1,12 +1,14 @@
 //! A test as a program of its own: the test binary is started again and plays a part.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
-use crate::support::{Log, PATIENCE, Usage, wait_for_signal_handler};
+use crate::support::{PATIENCE, Usage};
 
 /// Names the part, in the process that plays it.
 const PART: &str = "SOCKETPROTO_CASE_PART";
@@ -86,7 +88,7 @@ impl Program {
         let deadline = Instant::now() + PATIENCE;
         while !self.log.so_far().contains(text) {
             assert!(Instant::now() < deadline, "it never logs `{text}`:\n{}", self.log.so_far());
-            std::thread::sleep(Duration::from_millis(2));
+            thread::sleep(Duration::from_millis(2));
         }
     }
 
@@ -120,7 +122,7 @@ impl Program {
                 break status;
             }
             assert!(since.elapsed() < PATIENCE * 3, "it does not end:\n{}", self.log.so_far());
-            std::thread::sleep(Duration::from_millis(2));
+            thread::sleep(Duration::from_millis(2));
         };
         let after = since.elapsed();
         let log = self.log.whole();
@@ -133,6 +135,53 @@ impl Drop for Program {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Waits until a process has something of its own to do at SIGTERM.
+pub(crate) fn wait_for_signal_handler(process: u32) {
+    let status = format!("/proc/{process}/status");
+    let deadline = Instant::now() + PATIENCE;
+    let handles = || {
+        let status = std::fs::read_to_string(&status).expect("/proc");
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("SigCgt").trim();
+        u64::from_str_radix(caught, 16).unwrap() >> (Signal::TERM.as_raw() - 1) & 1 == 1
+    };
+    while !handles() {
+        assert!(Instant::now() < deadline, "it never waits for signals");
+        thread::yield_now();
+    }
+}
+
+/// What a process writes to stderr.
+pub(crate) struct Log {
+    text: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Log {
+    pub(crate) fn of(stderr: ChildStderr) -> Self {
+        let text = Arc::new(Mutex::new(String::new()));
+        let lines = Arc::clone(&text);
+        let reader = thread::spawn(move || {
+            for line in BufReader::new(stderr).lines() {
+                let line = line.expect("the log is text");
+                lines.lock().unwrap().extend([&line, "\n"]);
+            }
+        });
+        Self { text, reader: Some(reader) }
+    }
+
+    pub(crate) fn so_far(&self) -> String {
+        self.text.lock().unwrap().clone()
+    }
+
+    /// All of it, once the process has ended.
+    pub(crate) fn whole(&mut self) -> String {
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        std::mem::take(&mut *self.text.lock().unwrap())
     }
 }
 

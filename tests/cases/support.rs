@@ -6,9 +6,9 @@ use std::future::Future;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, ChildStderr, Command, Stdio};
-use std::sync::{Arc, Mutex, Once};
-use std::thread::{self, JoinHandle};
+use std::process::{Child, Command, Stdio};
+use std::sync::Once;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
@@ -16,6 +16,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use socketproto::{Server, ServerBuilder};
 use tokio::net::TcpSocket;
+
+use crate::program::{Log, wait_for_signal_handler};
 
 /// What takes longer is taken for a hang.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -445,53 +447,6 @@ impl Drop for Echo {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// Waits until a process has something of its own to do at SIGTERM.
-pub(crate) fn wait_for_signal_handler(process: u32) {
-    let status = format!("/proc/{process}/status");
-    let deadline = Instant::now() + PATIENCE;
-    let handles = || {
-        let status = std::fs::read_to_string(&status).expect("/proc");
-        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("SigCgt").trim();
-        u64::from_str_radix(caught, 16).unwrap() >> (Signal::TERM.as_raw() - 1) & 1 == 1
-    };
-    while !handles() {
-        assert!(Instant::now() < deadline, "it never waits for signals");
-        thread::yield_now();
-    }
-}
-
-/// What a process writes to stderr.
-pub(crate) struct Log {
-    text: Arc<Mutex<String>>,
-    reader: Option<JoinHandle<()>>,
-}
-
-impl Log {
-    pub(crate) fn of(stderr: ChildStderr) -> Self {
-        let text = Arc::new(Mutex::new(String::new()));
-        let lines = Arc::clone(&text);
-        let reader = thread::spawn(move || {
-            for line in BufReader::new(stderr).lines() {
-                let line = line.expect("the log is text");
-                lines.lock().unwrap().extend([&line, "\n"]);
-            }
-        });
-        Self { text, reader: Some(reader) }
-    }
-
-    pub(crate) fn so_far(&self) -> String {
-        self.text.lock().unwrap().clone()
-    }
-
-    /// All of it, once the process has ended.
-    pub(crate) fn whole(&mut self) -> String {
-        if let Some(reader) = self.reader.take() {
-            reader.join().unwrap();
-        }
-        std::mem::take(&mut *self.text.lock().unwrap())
     }
 }
 
