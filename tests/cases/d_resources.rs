@@ -201,11 +201,13 @@ const D_21: &str = "d_resources::d_21_slow_consumer_costs_no_memory";
 /// Sends 10 KiB as fast as it can to a peer that reads nothing, until the peer is closed.
 fn flood() {
     const CALLERS: usize = 64;
-    const MEMORY: usize = 64 << 20;
+    /// The buffer grows by copies, and there are the callers.
+    const MEMORY: usize = 24 << 20;
 
     let mut limits = Limits::default();
-    // In place of 30 s.
-    limits.write_timeout = Duration::from_secs(2);
+    // In place of 24 MiB and 30 s.
+    limits.max_unsent = 4 << 20;
+    limits.write_timeout = Duration::from_secs(4);
     let server = Server::bind("tcp://127.0.0.1:0").limits(limits).register_callback(
         Some(ServiceId::READ_REQUEST),
         None,

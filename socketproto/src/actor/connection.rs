@@ -217,6 +217,10 @@ impl Connection {
             let hopeless = matches!(reason, CloseReason::Peer | CloseReason::Transport(_));
             if !hopeless && until > now {
                 ready!(line.poll_shutdown(&self.session, cx));
+                // A peer that broke a rule is not listened to any longer.
+                if reason == CloseReason::Local {
+                    ready!(line.poll_ended(cx));
+                }
             }
             self.lose_line(&reason, now);
             // The dialer has to be polled.

@@ -103,21 +103,24 @@ impl Pump {
         Ok(())
     }
 
-    /// Ends the line once everything has been written: says so, and waits for the end of the other side. Closing a
-    /// socket with bytes unread would reset it, and what was sent last could be lost on its way.
+    /// Ends the line once everything has been written.
     pub(super) fn poll_shutdown(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<()> {
+        if self.finished {
+            return Poll::Ready(());
+        }
         if !session.poll_transmit().is_empty() {
             return Poll::Pending;
         }
-        if !self.finished {
-            if ready!(Pin::new(&mut self.stream).poll_shutdown(cx)).is_err() {
-                return Poll::Ready(());
-            }
-            self.finished = true;
-        }
+        self.finished = ready!(Pin::new(&mut self.stream).poll_shutdown(cx)).is_ok();
+        Poll::Ready(())
+    }
+
+    /// Waits for the end of the other side too. Closing a socket with bytes unread would reset it, and what was sent
+    /// last could be lost on its way.
+    pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..READS_PER_TURN {
             self.input.clear();
-            if matches!(ready!(self.poll_read(cx)), Ok(0) | Err(_)) {
+            if !self.finished || matches!(ready!(self.poll_read(cx)), Ok(0) | Err(_)) {
                 return Poll::Ready(());
             }
         }
