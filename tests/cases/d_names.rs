@@ -103,6 +103,11 @@ fn move_names() {
         assert_eq!(second.peers().len(), 1);
         client.close().await;
 
+        // D16: nobody listens at the first address of this name.
+        etc.write("hosts", "127.0.0.4 both.example\n127.0.0.3 both.example\n");
+        let client = Client::connect(format!("tcp://both.example:{port}"));
+        client.await.expect("all addresses of a name are tried").close().await;
+
         // A server of names that never answers: the system waits for it, closing does not.
         let names = UdpSocket::bind("127.0.0.1:53").unwrap();
         names.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use socketproto::prelude::*;
 use socketproto::testing::Line;
 use socketproto::{Backoff, ConnectionEvent, Error, Limits, Message, Peer, ServerBuilder};
@@ -51,6 +51,21 @@ fn counter(what: &'static str) -> (Arc<AtomicUsize>, impl Fn(&Peer, &ConnectionE
 
 // D02
 
+/// Stops a process, and waits until it has been.
+fn stop(process: Pid) {
+    kill_process(process, Signal::STOP).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let threads = format!("/proc/{}/task", process.as_raw_nonzero());
+    let runs = |thread: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap();
+        !stat.rsplit_once(") ").unwrap().1.starts_with('T')
+    };
+    while std::fs::read_dir(&threads).unwrap().any(|thread| runs(thread.unwrap())) {
+        assert!(Instant::now() < deadline, "it runs on");
+        thread::yield_now();
+    }
+}
+
 #[test]
 fn d_02_half_open_server_restarted_client_does_not_know() {
     let mut echo = Echo::start();
@@ -59,7 +74,7 @@ fn d_02_half_open_server_restarted_client_does_not_know() {
         let client = Client::connect(&address).backoff(quick()).await.unwrap();
         for round in 0..5_u32 {
             // The server takes nothing more, and its system acknowledges all the same.
-            kill_process(echo.process(), Signal::STOP).unwrap();
+            stop(echo.process());
             let call = |number: u32| client.call::<_, u32>(ServiceId::WRITE_REQUEST, 1, &number);
             let write = tokio::spawn(call(round).timeout(PATIENCE).into_future());
             tokio::task::yield_now().await;

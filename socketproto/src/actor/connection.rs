@@ -89,6 +89,8 @@ pub(crate) struct Connection {
     on_end: Option<OnEnd>,
     drain_until: Option<Instant>,
     flush_until: Option<Instant>,
+    /// How long a peer that still sends may put that off: a drain that is over early has time left.
+    linger_until: Option<Instant>,
     /// How long the services may take to end.
     end_until: Option<Instant>,
     /// Bytes that were held at the end of the last turn.
@@ -127,6 +129,7 @@ impl Connection {
                 on_end: Some(on_end),
                 drain_until: None,
                 flush_until: None,
+                linger_until: None,
                 end_until: None,
                 held: 0,
                 retry_at: None,
@@ -157,7 +160,7 @@ impl Connection {
             self.session.close(reason);
         }
         if self.drain_until.is_some_and(|until| until <= now || self.session.is_idle()) {
-            self.drain_until = None;
+            self.linger_until = self.drain_until.take();
             self.session.close(CloseReason::Local);
         }
         // Before the outcomes: who is woken by one sees all that came before it.
@@ -219,7 +222,12 @@ impl Connection {
                 ready!(line.poll_shutdown(&self.session, cx));
                 // A peer that broke a rule is not listened to any longer.
                 if reason == CloseReason::Local {
-                    ready!(line.poll_ended(cx));
+                    let mut heard = false;
+                    let ended = line.poll_ended(cx, &mut heard);
+                    if let Some(most) = self.linger_until.filter(|_| heard) {
+                        self.flush_until = Some(until.max(most.min(now + FLUSH_TIMEOUT)));
+                    }
+                    ready!(ended);
                 }
             }
             self.lose_line(&reason, now);

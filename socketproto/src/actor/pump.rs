@@ -116,13 +116,14 @@ impl Pump {
     }
 
     /// Waits for the end of the other side too. Closing a socket with bytes unread would reset it, and what was sent
-    /// last could be lost on its way.
-    pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// last could be lost on its way. `heard` is set where something came meanwhile.
+    pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>, heard: &mut bool) -> Poll<()> {
         for _ in 0..READS_PER_TURN {
             self.input.clear();
             if !self.finished || matches!(ready!(self.poll_read(cx)), Ok(0) | Err(_)) {
                 return Poll::Ready(());
             }
+            *heard = true;
         }
         cx.waker().wake_by_ref();
         Poll::Pending
