@@ -55,6 +55,9 @@ impl Client {
     /// Begins a connection to an address: `tcp://HOST:PORT` (all addresses of a name are tried), `unix:///PATH` (feature
     /// `unix`, on Unix) or `mem://NAME`; await it to connect.
     ///
+    /// A name is resolved anew at each attempt to connect, and all its addresses are tried. An IPv6 address stands in
+    /// brackets, as in `tcp://[::1]:4000`.
+    ///
     /// Options: `?peer=old` speaks to a peer of the Python library; `?format=struct` sends struct frames until the
     /// peer shows its own format.
     pub fn connect(address: impl Into<String>) -> ClientBuilder {

@@ -94,6 +94,7 @@ mod secret;
 mod server;
 mod service;
 mod session;
+mod signals;
 pub mod testing;
 pub mod transport;
 

@@ -26,6 +26,7 @@ use crate::routes::Routes;
 use crate::secret::Secret;
 use crate::service::{Call, Service};
 use crate::session::Role;
+use crate::signals;
 use crate::transport::{self, Address, OpenListener, Options};
 
 /// How long requests that run may take when a server is shut down.
@@ -58,7 +59,6 @@ pub struct Server(Arc<Inner>);
 
 struct Inner {
     address: String,
-    runtime: Runtime,
     listener: Addr<Listener>,
     peers: Peers,
     routes: Arc<Routes>,
@@ -189,13 +189,17 @@ impl Server {
         self.0.closed.cancelled().await;
     }
 
-    /// Waits for SIGINT or SIGTERM (elsewhere than on Unix: Ctrl-C), then shuts down.
+    /// Waits for SIGINT or SIGTERM (elsewhere than on Unix: Ctrl-C), then shuts down, as [`Server::shutdown`] does: what
+    /// runs has 5 s to end.
+    ///
+    /// A second signal ends the process at once, also while something hangs, with the code a shell gives for it: 130
+    /// for SIGINT, 143 for SIGTERM. So does every signal from then on, for the whole process, also when this future has
+    /// been dropped. Several servers may wait, the first signal is for all of them.
     ///
     /// # Errors
     /// [`Error::Config`] where signals cannot be waited for.
     pub async fn run_until_signal(&self) -> Result<()> {
-        let signalled = self.0.runtime.run(signal).await?;
-        signalled.map_err(|error| Error::Config { setting: "signals", reason: error.to_string().into() })?;
+        signals::first().await?;
         self.shutdown().await
     }
 }
@@ -218,21 +222,6 @@ impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("address", &self.0.address).finish_non_exhaustive()
     }
-}
-
-#[cfg(unix)]
-async fn signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let (interrupted, terminated) = (std::pin::pin!(interrupt.recv()), std::pin::pin!(terminate.recv()));
-    futures_util::future::select(interrupted, terminated).await;
-    Ok(())
-}
-
-#[cfg(not(unix))]
-async fn signal() -> std::io::Result<()> {
-    tokio::signal::ctrl_c().await
 }
 
 /// What a server is told before it starts.
@@ -474,7 +463,6 @@ impl ServerBuilder {
         let Self { source, settings, allow_plaintext } = self;
         let endpoint = settings.build(Role::Server, &source.options()?)?;
         let runtime = Runtime::current()?;
-        let own = runtime.clone();
         runtime
             .run(move || async move {
                 let listener = source.open().await?;
@@ -488,7 +476,7 @@ impl ServerBuilder {
                 let peers = Peers::default();
                 let listener = Listener::start(listener, endpoint, peers.clone(), closed.clone());
                 tracing::info!(%address, "server listens");
-                Ok(Server(Arc::new(Inner { address, runtime: own, listener, peers, routes, closed })))
+                Ok(Server(Arc::new(Inner { address, listener, peers, routes, closed })))
             })
             .await?
     }

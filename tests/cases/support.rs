@@ -8,14 +8,17 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, Once};
-use std::thread::{self, JoinHandle};
+use std::sync::Once;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use socketproto::{Server, ServerBuilder};
+use tokio::net::TcpSocket;
+
+use crate::program::{Log, wait_for_signal_handler};
 
 /// What takes longer is taken for a hang.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -195,17 +198,28 @@ impl Received {
 trait Line: Read + Write + Send {
     /// Says that nothing more will be sent.
     fn finish(&self) -> io::Result<()>;
+
+    /// The same line once more.
+    fn another(&self) -> io::Result<Box<dyn Line>>;
 }
 
 impl Line for TcpStream {
     fn finish(&self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
     }
+
+    fn another(&self) -> io::Result<Box<dyn Line>> {
+        Ok(Box::new(self.try_clone()?))
+    }
 }
 
 impl Line for UnixStream {
     fn finish(&self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
+    }
+
+    fn another(&self) -> io::Result<Box<dyn Line>> {
+        Ok(Box::new(self.try_clone()?))
     }
 }
 
@@ -224,7 +238,7 @@ impl Raw {
             let stream = UnixStream::connect(path).expect("the server listens");
             stream.set_read_timeout(Some(PATIENCE)).unwrap();
             stream.set_write_timeout(Some(PATIENCE)).unwrap();
-            return Self::over(stream, wire);
+            return Self::over(Box::new(stream), wire);
         }
         let place = place.strip_prefix("tcp://").expect("a TCP or Unix address");
         Self::new(TcpStream::connect(place).expect("the server listens"), wire)
@@ -238,11 +252,11 @@ impl Raw {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Self::over(stream, wire)
+        Self::over(Box::new(stream), wire)
     }
 
-    fn over(stream: impl Line + 'static, wire: Wire) -> Self {
-        Self { stream: Box::new(stream), wire, input: Vec::new(), seen: 0 }
+    fn over(stream: Box<dyn Line>, wire: Wire) -> Self {
+        Self { stream, wire, input: Vec::new(), seen: 0 }
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) {
@@ -266,6 +280,15 @@ impl Raw {
 
     /// The next message; none at the end of the connection.
     pub(crate) fn receive(&mut self) -> Option<Received> {
+        self.next(is_end)
+    }
+
+    /// The same where a connection that is reset is a failure.
+    pub(crate) fn receive_clean(&mut self) -> Option<Received> {
+        self.next(|_| false)
+    }
+
+    fn next(&mut self, is_end: impl Fn(&io::Error) -> bool) -> Option<Received> {
         let mut chunk = vec![0; 64 * 1024];
         loop {
             if let Some(frame) = self.wire.unwrap(&mut self.input, &mut self.seen) {
@@ -275,9 +298,14 @@ impl Raw {
                 Ok(0) => return None,
                 Ok(count) => self.input.extend_from_slice(&chunk[..count]),
                 Err(error) if is_end(&error) => return None,
-                Err(error) => panic!("nothing came within {PATIENCE:?}: {error}"),
+                Err(error) => panic!("nothing came within {PATIENCE:?}, or the line broke: {error}"),
             }
         }
+    }
+
+    /// The same connection for another thread that writes.
+    pub(crate) fn writer(&self) -> Self {
+        Self::over(self.stream.another().unwrap(), self.wire)
     }
 
     /// Waits until a part of a message has come.
@@ -329,6 +357,15 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
+/// An address where nobody listens. While the socket lives nobody else is given its port; a server can still take it.
+pub(crate) fn nobody() -> (TcpSocket, String) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = format!("tcp://{}", socket.local_addr().unwrap());
+    (socket, address)
+}
+
 /// Starts a server in this process.
 pub(crate) fn start(builder: ServerBuilder) -> Server {
     block_on(builder.start()).unwrap()
@@ -338,8 +375,7 @@ pub(crate) fn start(builder: ServerBuilder) -> Server {
 pub(crate) struct Echo {
     child: Child,
     pub(crate) address: String,
-    log: Arc<Mutex<String>>,
-    reader: Option<JoinHandle<()>>,
+    log: Log,
     level: &'static str,
 }
 
@@ -365,21 +401,14 @@ impl Echo {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the example runs");
-        let log = Arc::new(Mutex::new(String::new()));
-        let (stderr, lines) = (child.stderr.take().unwrap(), Arc::clone(&log));
-        let reader = thread::spawn(move || {
-            for line in BufReader::new(stderr).lines() {
-                let line = line.expect("the log is text");
-                lines.lock().unwrap().extend([&line, "\n"]);
-            }
-        });
+        let log = Log::of(child.stderr.take().unwrap());
         let mut first = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
         let address =
             first.trim_end().strip_prefix("listening on ").expect("it says where it listens").to_owned();
-        let echo = Self { child, address, log, reader: Some(reader), level };
-        echo.wait_for_signal_handler();
-        echo
+        // The example says where it listens before it waits for signals; until then they would kill it.
+        wait_for_signal_handler(child.id());
+        Self { child, address, log, level }
     }
 
     pub(crate) fn connect(&self, wire: Wire) -> Raw {
@@ -403,29 +432,23 @@ impl Echo {
     /// The same for a server that answers nobody before authentication.
     pub(crate) fn end_unasked(&mut self) -> String {
         assert!(self.child.try_wait().unwrap().is_none(), "it has ended by itself");
-        rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        rustix::process::kill_process(self.process(), Signal::TERM).unwrap();
+        self.ended()
+    }
+
+    /// The same for a server that has been told to end.
+    pub(crate) fn ended(&mut self) -> String {
         let status = self.child.wait().unwrap();
-        self.reader.take().unwrap().join().unwrap();
-        let log = std::mem::take(&mut *self.log.lock().unwrap());
+        let log = self.log.whole();
         assert!(status.success(), "{status}\n{log}");
         assert!(!log.contains("panicked") && !log.contains("poisoned"), "{log}");
         assert!(self.level != "warn" || log.lines().count() <= 50, "the log is flooded:\n{log}");
         log
     }
 
-    /// The example says where it listens before it waits for signals; until then they would kill it.
-    fn wait_for_signal_handler(&self) {
-        let status = format!("/proc/{}/status", self.child.id());
-        let deadline = Instant::now() + PATIENCE;
-        let handles = || {
-            let status = std::fs::read_to_string(&status).expect("/proc");
-            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("SigCgt").trim();
-            u64::from_str_radix(caught, 16).unwrap() >> (Signal::TERM.as_raw() - 1) & 1 == 1
-        };
-        while !handles() {
-            assert!(Instant::now() < deadline, "it never waits for signals");
-            thread::yield_now();
-        }
+    /// The process of the server.
+    pub(crate) fn process(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 
     /// What the process uses now.
@@ -510,7 +533,7 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    fn of(process: u32) -> Self {
+    pub(crate) fn of(process: u32) -> Self {
         /// Linux counts processor time for user space in hundredths of a second.
         const TICK: Duration = Duration::from_millis(10);
         let directory = PathBuf::from(format!("/proc/{process}"));

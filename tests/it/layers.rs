@@ -31,6 +31,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("actix", &["fault", "contain", "service"]),
     ("registry", &["id", "error", "session", "routes", "service"]),
     ("secret", &["error"]),
+    ("signals", &["error"]),
     ("transport", &["error", "frame", "framing"]),
     ("testing", &["error", "transport"]),
     (
@@ -94,6 +95,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "protocol",
             "service",
             "secret",
+            "signals",
             "transport",
             "actor",
             "actix",

@@ -98,6 +98,8 @@ pub(crate) struct Connection {
     on_end: Option<OnEnd>,
     drain_until: Option<Instant>,
     flush_until: Option<Instant>,
+    /// How long a peer that still sends may put that off: a drain that is over early has time left.
+    linger_until: Option<Instant>,
     /// How long the services may take to end.
     end_until: Option<Instant>,
     /// Bytes that were held at the end of the last turn.
@@ -140,6 +142,7 @@ impl Connection {
                 on_end: Some(on_end),
                 drain_until: None,
                 flush_until: None,
+                linger_until: None,
                 end_until: None,
                 held: 0,
                 retry_at: None,
@@ -175,7 +178,7 @@ impl Connection {
             self.session.close(reason);
         }
         if self.drain_until.is_some_and(|until| until <= now || self.session.is_idle()) {
-            self.drain_until = None;
+            self.linger_until = self.drain_until.take();
             match self.opening.take() {
                 Some(_) => self.session.end(CloseReason::Local),
                 None => self.session.close(CloseReason::Local),
@@ -294,6 +297,15 @@ impl Connection {
             let hopeless = matches!(reason, CloseReason::Peer | CloseReason::Transport(_));
             if !hopeless && until > now {
                 ready!(line.poll_shutdown(&self.session, cx));
+                // A peer that broke a rule is not listened to any longer.
+                if reason == CloseReason::Local {
+                    let mut heard = false;
+                    let ended = line.poll_ended(cx, &mut heard);
+                    if let Some(most) = self.linger_until.filter(|_| heard) {
+                        self.flush_until = Some(until.max(most.min(now + FLUSH_TIMEOUT)));
+                    }
+                    ready!(ended);
+                }
             }
             self.lose_line(&reason, now);
             // The dialer has to be polled.
@@ -319,7 +331,6 @@ impl Connection {
         }
         self.endpoint.memory.report(&self.link, 0, self.held);
         (self.held, self.retry_at) = (0, None);
-        info!(%reason, "disconnected");
         self.flush_until = None;
         for handler in 0..self.handlers.len() {
             self.cancel(handler, None);
@@ -333,7 +344,11 @@ impl Connection {
             self.session.end(reason.clone());
             let _ = ready.send(Err(reason.clone()));
         }
-        if let Some(dialer) = &mut self.dialer {
+        let goes_on = self.session.goes_on();
+        if ready_for.is_some() || !goes_on {
+            info!(%reason, "disconnected");
+        }
+        if let Some(dialer) = self.dialer.as_mut().filter(|_| goes_on) {
             dialer.lost(reason, ready_for, now);
         }
         self.show();
@@ -452,6 +467,9 @@ impl Connection {
         self.show();
         let event = if self.was_ready { ConnectionEvent::Reconnected } else { ConnectionEvent::Ready };
         self.was_ready = true;
+        if let Some(dialer) = &mut self.dialer {
+            dialer.ready();
+        }
         self.endpoint.announce(&self.peer, &event);
         if let Some(ready) = self.ready.take() {
             let _ = ready.send(Ok(()));

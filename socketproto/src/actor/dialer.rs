@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use rand::TryRng;
 use rand::rngs::SysRng;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
+use crate::actor::repeats::Repeats;
 use crate::backoff::{Attempts, Backoff};
 use crate::session::CloseReason;
 use crate::transport::{Connected, Connector};
@@ -21,6 +22,8 @@ pub(crate) struct Dialer {
     connector: Connector,
     attempts: Attempts,
     state: State,
+    /// The attempts that have failed since calls could last be made; none while they can.
+    failed: Option<Repeats>,
 }
 
 enum State {
@@ -33,21 +36,28 @@ enum State {
 impl Dialer {
     /// A dialer whose first line is there already, or has to be dialed at once.
     pub(super) fn new(connector: Connector, backoff: Backoff, connected: bool) -> Self {
-        let mut dialer = Self { connector, attempts: Attempts::new(backoff), state: State::Idle };
+        let failed = (!connected).then(Repeats::default);
+        let mut dialer = Self { connector, attempts: Attempts::new(backoff), state: State::Idle, failed };
         if !connected {
             dialer.dial();
         }
         dialer
     }
 
-    /// A line has been lost: waits before the next attempt.
+    /// A line has been lost: waits before the next attempt. Where no call could be made on it, it was an attempt that
+    /// failed.
     pub(super) fn lost(&mut self, reason: &CloseReason, ready_for: Option<Duration>, now: Instant) {
         let wait = match reason {
             CloseReason::Reconnect => Duration::ZERO,
             CloseReason::AuthenticationFailed(_) => self.attempts.longest(),
             _ => self.attempts.wait(ready_for, random()),
         };
-        debug!(?wait, "connects again");
+        if ready_for.is_some() {
+            self.failed = Some(Repeats::default());
+            debug!(?wait, "connects again");
+        } else {
+            self.tell_failure(&reason.to_string(), wait);
+        }
         self.state = State::Waiting(now + wait);
     }
 
@@ -55,6 +65,13 @@ impl Dialer {
     pub(super) fn hurry(&mut self) {
         if let State::Waiting(_) = self.state {
             self.dial();
+        }
+    }
+
+    /// Calls can be made on the line.
+    pub(super) fn ready(&mut self) {
+        if let Some(failed) = self.failed.take() {
+            info!(failed_attempts = failed.count(), "connected");
         }
     }
 
@@ -72,7 +89,7 @@ impl Dialer {
                     }
                     Err(error) => {
                         let wait = self.attempts.wait(None, random());
-                        info!(%error, ?wait, "cannot connect");
+                        self.tell_failure(&error.to_string(), wait);
                         self.state = State::Waiting(now + wait);
                         // Also where the wait is over at once: others have their turn.
                         return Poll::Pending;
@@ -87,6 +104,18 @@ impl Dialer {
         match &self.state {
             State::Waiting(until) => Some(*until),
             State::Idle | State::Dialing(_) => None,
+        }
+    }
+
+    /// A server may stay away for days, so this is told as seldom as its number doubles.
+    fn tell_failure(&mut self, error: &str, wait: Duration) {
+        let failed = self.failed.get_or_insert_default();
+        let tell = failed.add(error);
+        let attempts = failed.count();
+        if tell {
+            warn!(error, attempts, ?wait, "cannot connect; repeated failures are logged at debug level");
+        } else {
+            debug!(error, attempts, ?wait, "cannot connect");
         }
     }
 
@@ -109,4 +138,61 @@ pub(super) async fn dial(connector: &Connector) -> io::Result<Connected> {
 /// From 0 up to 1. Without random numbers every wait is the longest, which is safe.
 fn random() -> f64 {
     SysRng.try_next_u32().map_or(1.0, |number| f64::from(number) / f64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::{self, Address, Place};
+
+    fn place(text: &str) -> Place {
+        Address::parse(text).unwrap().place
+    }
+
+    fn connector(text: &str) -> Connector {
+        transport::connector(place(text)).unwrap()
+    }
+
+    async fn next(dialer: &mut Dialer) -> Connected {
+        std::future::poll_fn(|cx| {
+            let polled = dialer.poll(cx, Instant::now());
+            if polled.is_pending() {
+                cx.waker().wake_by_ref();
+            }
+            polled
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn each_attempt_begins_at_the_place_and_keeps_nothing_of_the_one_before() {
+        let address = "mem://dialer-moves";
+        let quick = Backoff::new(Duration::ZERO, Duration::ZERO);
+        let first = transport::bind(&place(address)).await.unwrap();
+        let mut dialer = Dialer::new(connector(address), quick, false);
+        drop(next(&mut dialer).await);
+        drop(first);
+        dialer.lost(&CloseReason::Peer, None, Instant::now());
+        let mut second = transport::bind(&place(address)).await.unwrap();
+        let _line = next(&mut dialer).await;
+        let accepted = std::future::poll_fn(|cx| second.poll_accept(cx)).await.unwrap();
+        assert_eq!(&*accepted.peer, address);
+    }
+
+    #[test]
+    fn failures_are_counted_until_calls_can_be_made() {
+        let mut dialer = Dialer::new(connector("mem://nobody"), Backoff::default(), true);
+        let now = Instant::now();
+        dialer.lost(&CloseReason::Peer, Some(Duration::ZERO), now);
+        assert_eq!(
+            dialer.failed.as_ref().map(Repeats::count),
+            Some(0),
+            "a line that was ready is no failure"
+        );
+        dialer.lost(&CloseReason::PeerTooOld, None, now);
+        dialer.lost(&CloseReason::Peer, None, now);
+        assert_eq!(dialer.failed.as_ref().map(Repeats::count), Some(2));
+        dialer.ready();
+        assert!(dialer.failed.is_none());
+    }
 }

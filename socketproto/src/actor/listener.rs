@@ -16,6 +16,7 @@ use tracing::{debug, info, warn};
 
 use crate::actor::Endpoint;
 use crate::actor::connection::{Connection, Drain, Start};
+use crate::actor::repeats::Repeats;
 use crate::link::Link;
 use crate::peer::Peer;
 use crate::transport::{self, Connected};
@@ -25,6 +26,9 @@ const ACCEPTS_PER_TURN: usize = 64;
 /// The wait after an error of accept, doubled with each further one (protocol.md section 8).
 const MIN_BACKOFF: Duration = Duration::from_millis(10);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
+
+/// An error of accept after this time without one is told as a new one.
+const FORGIVEN: Duration = Duration::from_secs(60);
 
 /// Descriptors that connections leave to the rest of the program (protocol.md section 8).
 const SPARE_DESCRIPTORS: usize = 64;
@@ -94,6 +98,8 @@ pub(crate) struct Listener {
     max_connections: usize,
     backoff: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
+    /// The errors of accept, and when the last one came.
+    failed: (Repeats, Option<Instant>),
     refused: u64,
     shutdown_until: Option<Instant>,
     /// How long the services may take to end, once the last connection has.
@@ -131,6 +137,7 @@ impl Listener {
                 per_address: FxHashMap::default(),
                 backoff: MIN_BACKOFF,
                 waiting: None,
+                failed: Default::default(),
                 refused: 0,
                 shutdown_until: None,
                 ending: None,
@@ -152,7 +159,7 @@ impl Listener {
                     self.admit(line, &addr);
                 }
                 Err(error) => {
-                    warn!(%error, wait = ?self.backoff, "cannot accept");
+                    self.tell_failure(&error.to_string());
                     self.waiting = Some(Box::pin(tokio::time::sleep(self.backoff)));
                     self.backoff = (self.backoff * 2).min(MAX_BACKOFF);
                 }
@@ -160,6 +167,21 @@ impl Listener {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// While descriptors are short this may go on for hours, with successes in between.
+    fn tell_failure(&mut self, error: &str) {
+        let (repeats, last) = &mut self.failed;
+        if last.replace(Instant::now()).is_some_and(|last| last.elapsed() > FORGIVEN) {
+            *repeats = Repeats::default();
+        }
+        let tell = repeats.add(error);
+        let (wait, failures) = (self.backoff, repeats.count());
+        if tell {
+            warn!(error, failures, ?wait, "cannot accept; repeated failures are logged at debug level");
+        } else {
+            debug!(error, failures, ?wait, "cannot accept");
+        }
     }
 
     fn admit(&mut self, line: Connected, addr: impl Fn() -> Addr<Self>) {

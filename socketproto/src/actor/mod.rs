@@ -20,6 +20,7 @@ pub(crate) mod listener;
 mod memory;
 mod own_thread;
 mod pump;
+mod repeats;
 pub(crate) mod runtime;
 mod task;
 mod ticket;

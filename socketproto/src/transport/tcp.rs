@@ -1,18 +1,32 @@
 //! TCP.
 
-use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener as StdTcpListener};
+mod listen;
 
-use socket2::SockRef;
-use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener as StdTcpListener};
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream, lookup_host};
 
 use crate::transport::host::HostPort;
+use crate::transport::tcp::listen::listen_on_first;
 use crate::transport::{Accept, Connect, Connected};
 
-/// Connections that may wait to be accepted; the system may allow fewer.
-const BACKLOG: u32 = 1024;
+/// A line without a byte is asked whether the other side is still there after this time, then again and again
+/// (protocol.md 7.3).
+const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_RETRIES: u32 = 3;
+/// Bytes that are not acknowledged for this long end the line (protocol.md 7.3).
+#[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Connects to a host; its name is looked up anew each time, and all its addresses are tried.
+/// An address of a name gets this long before the next one is tried beside it (RFC 8305, section 5).
+const NEXT_ADDRESS: Duration = Duration::from_millis(250);
+
+/// Connects to a host; its name is looked up anew each time.
 pub(super) struct Connector(pub(super) HostPort);
 
 impl Connect for Connector {
@@ -21,7 +35,8 @@ impl Connect for Connector {
     }
 
     async fn connect(&self) -> io::Result<Connected> {
-        let stream = TcpStream::connect((self.0.host.as_str(), self.0.port)).await?;
+        let addresses = lookup_host((self.0.host.as_str(), self.0.port)).await?;
+        let stream = connect_to_first(addresses).await?;
         let peer = stream.peer_addr()?;
         Ok(connected(stream, peer))
     }
@@ -65,49 +80,23 @@ impl Accept for Acceptor {
     }
 }
 
-/// A port that is in use ends the search: on the next address a second instance would serve unnoticed beside the first.
-fn listen_on_first(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpListener> {
-    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in addresses {
-        match listen(address) {
-            Ok(listener) => return Ok(listener),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(in_use(address)),
-            Err(error) => failed = explain(address, error),
+/// Connects to the first address that answers. One that stays silent does not keep the others from being tried.
+async fn connect_to_first(addresses: impl IntoIterator<Item = SocketAddr>) -> io::Result<TcpStream> {
+    let mut addresses = addresses.into_iter().peekable();
+    let mut attempts = FuturesUnordered::new();
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    loop {
+        attempts.extend(addresses.next().map(TcpStream::connect));
+        let outcome = match addresses.peek() {
+            Some(_) => tokio::time::timeout(NEXT_ADDRESS, attempts.next()).await,
+            None => Ok(attempts.next().await),
+        };
+        match outcome {
+            Ok(Some(Ok(stream))) => return Ok(stream),
+            Ok(Some(Err(error))) => failure = error,
+            Ok(None) => return Err(failure),
+            Err(_) => {}
         }
-    }
-    Err(failed)
-}
-
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A server that starts again at once finds its port still held by connections that have ended. Windows has no such
-    // wait, and there the option would let a second program share the port.
-    #[cfg(not(windows))]
-    socket.set_reuseaddr(true)?;
-    // `[::]` is every address of both families, whatever the system's default is.
-    if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
-        SockRef::from(&socket).set_only_v6(false)?;
-    }
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
-fn in_use(address: SocketAddr) -> io::Error {
-    let reason = format!(
-        "port {} of {} is in use by another program or server; end it, or take port 0 for a free one",
-        address.port(),
-        address.ip()
-    );
-    io::Error::new(io::ErrorKind::AddrInUse, reason)
-}
-
-fn explain(address: SocketAddr, error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::AddrNotAvailable => {
-            let reason = format!("this machine does not have the address {}", address.ip());
-            io::Error::new(error.kind(), reason)
-        }
-        _ => error,
     }
 }
 
@@ -117,9 +106,10 @@ pub(super) fn address_of(address: io::Result<SocketAddr>) -> String {
 }
 
 fn connected(stream: TcpStream, peer: SocketAddr) -> Connected {
-    // Answers gather in one write already, so Nagle's delay would only add to it. Where the option cannot be set the
+    // Answers gather in one write already, so Nagle's delay would only add to it. Where an option cannot be set the
     // line works all the same.
     let _ = stream.set_nodelay(true);
+    keep_alive(&stream);
     // A client that reaches `[::]` over IPv4 is shown and counted by its IPv4 address.
     let peer = match peer.ip().to_canonical() {
         ip @ IpAddr::V4(_) => SocketAddr::new(ip, peer.port()),
@@ -128,32 +118,78 @@ fn connected(stream: TcpStream, peer: SocketAddr) -> Connected {
     Connected::stream(stream, format!("tcp://{peer}")).with_ip(peer.ip())
 }
 
+/// Lets the operating system find out that the other side has vanished without a word.
+fn keep_alive(stream: &TcpStream) {
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_TIME);
+    #[cfg(not(any(target_os = "haiku", target_os = "openbsd")))]
+    let keepalive = keepalive.with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_RETRIES);
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+    let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
+}
+
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpSocket;
+
     use super::*;
 
-    fn address(text: &str, port: u16) -> SocketAddr {
-        SocketAddr::new(text.parse().unwrap(), port)
+    async fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    /// An address where nobody listens, while the socket lives.
+    fn closed() -> (TcpSocket, SocketAddr) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = socket.local_addr().unwrap();
+        (socket, address)
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_line_asks_whether_the_other_side_is_still_there() {
+        let (listener, address) = listener().await;
+        let client = TcpStream::connect(address).await.unwrap();
+        let (server, peer) = listener.accept().await.unwrap();
+        for stream in [&client, &server] {
+            keep_alive(stream);
+            let socket = SockRef::from(stream);
+            assert!(socket.keepalive().unwrap());
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
+            assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(10));
+            assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
+            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(30)));
+        }
+        assert_eq!(&*connected(server, peer).peer, format!("tcp://{}", client.local_addr().unwrap()));
     }
 
     #[tokio::test]
-    async fn the_first_address_that_the_machine_has_is_taken() {
-        // From the block for documentation: no machine has it.
-        let addresses = ["192.0.2.1", "127.0.0.1", "0.0.0.0"].map(|ip| address(ip, 0));
-        let listener = listen_on_first(addresses.into_iter()).unwrap();
-        assert_eq!(listener.local_addr().unwrap().ip(), addresses[1].ip());
-        let error = listen_on_first([addresses[0], addresses[0]].into_iter()).unwrap_err();
-        assert_eq!(error.to_string(), "this machine does not have the address 192.0.2.1");
-        assert_eq!(listen_on_first(std::iter::empty()).unwrap_err().to_string(), "the name has no address");
+    async fn each_address_of_a_name_is_tried() {
+        let (_socket, nobody) = closed();
+        let (_listener, somebody) = listener().await;
+        let stream = connect_to_first([nobody, nobody, somebody]).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), somebody);
+        let error = connect_to_first([nobody, nobody]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(connect_to_first([]).await.unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
+    #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn a_port_in_use_ends_the_search() {
-        let first = listen(address("127.0.0.1", 0)).unwrap();
-        let port = first.local_addr().unwrap().port();
-        let addresses = [first.local_addr().unwrap(), address("127.0.0.1", 0)];
-        let error = listen_on_first(addresses.into_iter()).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
-        assert!(error.to_string().starts_with(&format!("port {port} of 127.0.0.1 is in use")), "{error}");
+    async fn an_address_that_stays_silent_does_not_hold_up_the_next() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let full = socket.listen(1).unwrap();
+        let silent = full.local_addr().unwrap();
+        // Nobody accepts: once the queue is full the system answers no more.
+        let fill = (0..4).map(|_| tokio::time::timeout(NEXT_ADDRESS, TcpStream::connect(silent)));
+        let _queue = futures_util::future::join_all(fill).await;
+        let (_listener, somebody) = listener().await;
+        let stream = connect_to_first([silent, somebody]).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), somebody);
     }
 }
