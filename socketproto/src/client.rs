@@ -21,7 +21,7 @@ use crate::peer::Peer;
 use crate::secret::Secret;
 use crate::service::{Call, Service};
 use crate::session::Role;
-use crate::transport::{self, Address, Connector, Options};
+use crate::transport::{self, Address, ClientSetup, Connector, Options};
 
 /// A connection to a server. Clones mean the same connection; it is closed when the last of them, and of its
 /// [`Peer`]s and calls, is dropped.
@@ -105,6 +105,7 @@ impl AsRef<Peer> for Client {
 pub struct ClientBuilder {
     target: Target,
     settings: Settings,
+    setup: ClientSetup,
     old_peer: bool,
     backoff: Backoff,
     lazy: bool,
@@ -119,7 +120,8 @@ enum Target {
 impl ClientBuilder {
     fn new(target: Target) -> Self {
         let settings = Settings::new();
-        Self { target, settings, old_peer: false, backoff: Backoff::default(), lazy: false }
+        let setup = ClientSetup::default();
+        Self { target, settings, setup, old_peer: false, backoff: Backoff::default(), lazy: false }
     }
 
     /// Proves to the server that this side knows the secret.
@@ -228,11 +230,11 @@ impl ClientBuilder {
     }
 
     async fn open(self) -> Result<Client> {
-        let Self { target, settings, old_peer, backoff, lazy } = self;
+        let Self { target, settings, setup, old_peer, backoff, lazy } = self;
         let (connector, mut options) = match target {
             Target::Address(address) => {
                 let Address { place, options } = Address::parse(&address)?;
-                (transport::connector(place), options)
+                (transport::connector(place, setup)?, options)
             }
             Target::Own(connector) => {
                 let options = Options::of(&connector.address())?;

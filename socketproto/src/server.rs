@@ -22,7 +22,7 @@ use crate::peer::Peer;
 use crate::secret::Secret;
 use crate::service::{Call, Service};
 use crate::session::Role;
-use crate::transport::{self, Address, Options};
+use crate::transport::{self, Address, Options, ServerSetup};
 
 /// How long requests that run may take when a server is shut down.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -165,6 +165,7 @@ async fn signal() -> std::io::Result<()> {
 pub struct ServerBuilder {
     source: Source,
     settings: Settings,
+    setup: ServerSetup,
     allow_plaintext: bool,
 }
 
@@ -183,13 +184,9 @@ impl Source {
     }
 
     /// Opens the listener.
-    async fn open(self) -> Result<transport::Listener> {
+    async fn open(self, setup: &ServerSetup) -> Result<transport::Listener> {
         match self {
-            Self::Address(address) => {
-                let place = Address::parse(&address)?.place;
-                let failed = |source| Error::Bind { address: place.to_string().into(), source };
-                transport::bind(&place).await.map_err(failed)
-            }
+            Self::Address(address) => transport::bind(&Address::parse(&address)?, setup).await,
             Self::Own(listener) => Ok(listener),
         }
     }
@@ -197,7 +194,7 @@ impl Source {
 
 impl ServerBuilder {
     fn new(source: Source) -> Self {
-        Self { source, settings: Settings::new(), allow_plaintext: false }
+        Self { source, settings: Settings::new(), setup: ServerSetup::default(), allow_plaintext: false }
     }
 
     /// Clients have to prove that they know this secret before anything but public data is served.
@@ -352,13 +349,13 @@ impl ServerBuilder {
     /// [`Error::DuplicateHandler`], [`Error::ReservedSid`], [`Error::RequestSidExists`], [`Error::ResponseSidExists`]
     /// and [`Error::Config`] for settings that do not go together.
     pub async fn start(self) -> Result<Server> {
-        let Self { source, settings, allow_plaintext } = self;
+        let Self { source, settings, setup, allow_plaintext } = self;
         let endpoint = settings.build(Role::Server, &source.options()?)?;
         let runtime = Runtime::current()?;
         let own = runtime.clone();
         runtime
             .run(move || async move {
-                let listener = source.open().await?;
+                let listener = source.open(&setup).await?;
                 let address = listener.address().to_owned();
                 if listener.is_exposed() && !allow_plaintext {
                     return Err(exposed(&address));

@@ -210,7 +210,7 @@ impl Connection {
     /// A line has come, or what leads to one.
     fn open(&mut self, line: Connected, now: Instant) {
         match line.io {
-            Io::Stream(stream) => self.begin(stream, now),
+            Io::Stream(stream) => self.begin(stream, line.certificate, now),
             Io::Opening(opening) => {
                 let until = now + self.endpoint.config.limits.first_byte_timeout;
                 self.opening = Some(Handshake { opening, until });
@@ -261,8 +261,9 @@ impl Connection {
     }
 
     /// A line is there: the session begins on it.
-    fn begin(&mut self, stream: Box<dyn Stream>, now: Instant) {
+    fn begin(&mut self, stream: Box<dyn Stream>, certificate: Option<Arc<[u8]>>, now: Instant) {
         self.line = Some(Pump::new(stream));
+        self.link.show_certificate(certificate);
         self.session.reopen(now);
         match self.endpoint.handlers(&self.peer) {
             Ok(handlers) => self.handlers = handlers,

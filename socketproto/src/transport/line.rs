@@ -32,6 +32,8 @@ pub struct Connected {
     pub(crate) io: Io,
     pub(crate) peer: Arc<str>,
     pub(crate) ip: Option<IpAddr>,
+    /// The peer's certificate, verified, as DER.
+    pub(crate) certificate: Option<Arc<[u8]>>,
 }
 
 /// The line itself, or what has to be done before it is there.
@@ -49,7 +51,12 @@ impl Connected {
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         peer: impl Into<Arc<str>>,
     ) -> Self {
-        Self { io: Io::Stream(Box::new(stream)), peer: peer.into(), ip: None }
+        Self::boxed(Box::new(stream), peer.into(), None)
+    }
+
+    /// A byte stream, and what a handshake has shown of the peer.
+    pub(crate) fn boxed(stream: Box<dyn Stream>, peer: Arc<str>, certificate: Option<Arc<[u8]>>) -> Self {
+        Self { io: Io::Stream(stream), peer, ip: None, certificate }
     }
 
     /// A line of whole datagrams that neither loses nor reorders them, as a WebSocket; each carries one frame, at most
@@ -85,7 +92,7 @@ impl Connected {
         handshake: impl Future<Output = io::Result<Self>> + Send + 'static,
         peer: impl Into<Arc<str>>,
     ) -> Self {
-        Self { io: Io::Opening(Box::pin(handshake)), peer: peer.into(), ip: None }
+        Self { io: Io::Opening(Box::pin(handshake)), peer: peer.into(), ip: None, certificate: None }
     }
 
     /// Counts the line against [`Limits::max_connections_per_address`](crate::Limits::max_connections_per_address).

@@ -11,7 +11,9 @@ mod host;
 mod line;
 mod memory;
 mod own;
+mod setup;
 mod tcp;
+mod upgrade;
 
 use std::io;
 use std::sync::Arc;
@@ -23,21 +25,34 @@ pub use line::Connected;
 pub(crate) use line::{Io, Opening, Stream};
 pub use own::{Accept, Connect};
 pub(crate) use own::{Connector, Listener};
+pub(crate) use setup::{ClientSetup, ServerSetup};
+use upgrade::upgrade;
+
+use crate::error::Error;
 
 /// Opens a listener.
-pub(crate) async fn bind(place: &Place) -> io::Result<Listener> {
-    match place {
-        Place::Tcp(place) => tcp::Acceptor::bind(place).await.map(Listener::new),
+///
+/// # Errors
+/// [`Error::Bind`] where the address cannot be listened on, [`Error::Config`] where the setup does not fit it.
+pub(crate) async fn bind(address: &Address, setup: &ServerSetup) -> Result<Listener, Error> {
+    let Address { place, options } = address;
+    let upgrades = Arc::new(setup.upgrades(place, options)?);
+    let listener = match place {
+        Place::Tcp(host) => tcp::Acceptor::bind("tcp", host, upgrades).await.map(Listener::new),
         Place::Memory { name } => memory::Acceptor::bind(name).map(Listener::new),
-    }
+    };
+    listener.map_err(|source| Error::Bind { address: place.to_string().into(), source })
 }
 
 /// What gives a client its lines.
-pub(crate) fn connector(place: Place) -> Connector {
-    match place {
+///
+/// # Errors
+/// [`Error::Config`] where the setup does not fit the address.
+pub(crate) fn connector(place: Place, _setup: ClientSetup) -> Result<Connector, Error> {
+    Ok(match place {
         Place::Tcp(place) => Arc::new(tcp::Connector(place)),
         Place::Memory { name } => Arc::new(memory::Connector(name)),
-    }
+    })
 }
 
 /// What a test disturbs the lines of a listener by; none where they leave the process.
