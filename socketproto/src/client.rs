@@ -231,17 +231,20 @@ impl ClientBuilder {
 
     async fn open(self) -> Result<Client> {
         let Self { target, settings, setup, old_peer, backoff, lazy } = self;
-        let (connector, mut options) = match target {
+        let (connector, options) = match target {
             Target::Address(address) => {
-                let Address { place, options } = Address::parse(&address)?;
-                (transport::connector(place, setup)?, options)
+                let mut address = Address::parse(&address)?;
+                if old_peer {
+                    address.set_old_peer()?;
+                }
+                (transport::connector(address.place, setup)?, address.options)
             }
             Target::Own(connector) => {
-                let options = Options::of(&connector.address())?;
+                let mut options = Options::of(&connector.address())?;
+                options.old_peer |= old_peer;
                 (connector, options)
             }
         };
-        options.old_peer |= old_peer;
         let endpoint = settings.build(Role::Client, &options)?;
         let runtime = Runtime::current()?;
         runtime.run(move || connect(Connect { connector, endpoint, backoff, lazy })).await?.map(Client)

@@ -342,6 +342,46 @@ impl ServerBuilder {
         self
     }
 
+    /// Takes a WebSocket too on a `tcp://` address, at the path `/`: one port for programs and browsers. Pages have to be
+    /// allowed by [`allowed_origins`](Self::allowed_origins).
+    ///
+    /// ```
+    /// use socketproto::prelude::*;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> socketproto::Result<()> {
+    /// let server = Server::bind("tcp://127.0.0.1:0").websocket(true).start().await?;
+    /// let client = Client::connect(server.address().replace("tcp://", "ws://")).await?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "websocket")]
+    pub fn websocket(mut self, take: bool) -> Self {
+        self.setup.websocket = take;
+        self
+    }
+
+    /// The web pages that may connect: the origins their browsers name, as `https://example.com` or
+    /// `http://127.0.0.1:8000`, and `null` for pages opened from a file. None unless said here, for any page that somebody
+    /// looks at could otherwise reach services of that machine (protocol.md section 3). Whatever sends no origin is no
+    /// page, and may connect.
+    ///
+    /// ```
+    /// use socketproto::Server;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> socketproto::Result<()> {
+    /// let server = Server::bind("ws://127.0.0.1:0/rooms")
+    ///     .allowed_origins(["https://rooms.example.com"])
+    ///     .start()
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "websocket")]
+    pub fn allowed_origins<T: Into<String>>(mut self, origins: impl IntoIterator<Item = T>) -> Self {
+        self.setup.origins = origins.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// Opens the listener and serves.
     ///
     /// # Errors

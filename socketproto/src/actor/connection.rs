@@ -26,7 +26,7 @@ use crate::link::{Link, Outgoing, View};
 use crate::peer::Peer;
 use crate::service::Hook;
 use crate::session::{CallKey, CallOutcome, CloseReason, Event, Incoming, RequestId, Session};
-use crate::transport::{Connected, Io, Opening, Stream};
+use crate::transport::{Connected, Io, Opening};
 
 /// How long what is left to send may take when a connection is closed.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(150);
@@ -210,7 +210,7 @@ impl Connection {
     /// A line has come, or what leads to one.
     fn open(&mut self, line: Connected, now: Instant) {
         match line.io {
-            Io::Stream(stream) => self.begin(stream, line.certificate, now),
+            Io::Stream(stream) => self.begin(Pump::new(stream, line.notes), line.certificate, now),
             Io::Opening(opening) => {
                 let until = now + self.endpoint.config.limits.first_byte_timeout;
                 self.opening = Some(Handshake { opening, until });
@@ -261,10 +261,13 @@ impl Connection {
     }
 
     /// A line is there: the session begins on it.
-    fn begin(&mut self, stream: Box<dyn Stream>, certificate: Option<Arc<[u8]>>, now: Instant) {
-        self.line = Some(Pump::new(stream));
+    fn begin(&mut self, line: Pump, certificate: Option<Arc<[u8]>>, now: Instant) {
         self.link.show_certificate(certificate);
         self.session.reopen(now);
+        if line.keeps_borders() {
+            self.session.expect_datagrams(now);
+        }
+        self.line = Some(line);
         match self.endpoint.handlers(&self.peer) {
             Ok(handlers) => self.handlers = handlers,
             Err(_) => self.session.close(CloseReason::ServiceFailed),

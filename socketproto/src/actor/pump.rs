@@ -3,14 +3,16 @@
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::framing::FramingError;
 use crate::session::{CloseReason, Session};
-use crate::transport::Stream;
+use crate::transport::{Farewell, Notes, Stream};
 
 /// Bytes of one read.
 const READ: usize = 64 * 1024;
@@ -31,16 +33,23 @@ pub(super) struct Pump {
     input: BytesMut,
     /// The line has taken bytes that it may still hold.
     unflushed: bool,
+    /// What is told to a line that puts whole frames together, and by it.
+    notes: Option<Arc<Notes>>,
 }
 
 impl Pump {
-    pub(super) fn new(stream: Box<dyn Stream>) -> Self {
-        Self { stream, input: BytesMut::new(), unflushed: false }
+    pub(super) fn new(stream: Box<dyn Stream>, notes: Option<Arc<Notes>>) -> Self {
+        Self { stream, input: BytesMut::new(), unflushed: false, notes }
     }
 
-    /// Bytes that were read and are not taken yet.
+    /// Whether the line carries whole frames.
+    pub(super) fn keeps_borders(&self) -> bool {
+        self.notes.is_some()
+    }
+
+    /// Bytes that were read and are not taken yet, or taken and not sent.
     pub(super) fn buffered(&self) -> usize {
-        self.input.len()
+        self.input.len() + self.notes.as_ref().map_or(0, |notes| notes.held())
     }
 
     /// Reads while there is something and the session takes it.
@@ -57,11 +66,14 @@ impl Pump {
             if !session.wants_input() {
                 return Ok(());
             }
+            if let Some(notes) = &self.notes {
+                notes.set_max_frame(session.frame_limit());
+            }
             match self.poll_read(cx) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(0)) => return Err(CloseReason::Peer),
                 Poll::Ready(Ok(_)) => session.handle_input(&mut self.input, now),
-                Poll::Ready(Err(error)) => return Err(broken(&error)),
+                Poll::Ready(Err(error)) => return refused(&error, session, now),
             }
             if self.input.is_empty() {
                 // Frames hold on to the memory they came in; a line that is idle holds none.
@@ -124,7 +136,34 @@ impl Pump {
         if !session.poll_transmit().is_empty() {
             return Poll::Pending;
         }
+        if let (Some(notes), Some(reason)) = (&self.notes, session.close_reason()) {
+            notes.say(farewell(reason, session.is_server()));
+        }
         Pin::new(&mut self.stream).poll_shutdown(cx).map(|_| ())
+    }
+}
+
+/// The line itself has judged what the peer sent.
+fn refused(error: &io::Error, session: &mut Session, now: Instant) -> Result<(), CloseReason> {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<FramingError>());
+    match (inner, error.kind()) {
+        (Some(error), _) => {
+            session.handle_framing_error(error, now);
+            Ok(())
+        }
+        (None, io::ErrorKind::InvalidData) => Err(CloseReason::Violation(error.to_string())),
+        (None, _) => Err(broken(error)),
+    }
+}
+
+/// What the peer is told, where the line can say it.
+fn farewell(reason: &CloseReason, is_server: bool) -> Farewell {
+    match reason {
+        CloseReason::Local if is_server => Farewell::GoingAway,
+        CloseReason::Local | CloseReason::Peer | CloseReason::NotConnected => Farewell::Done,
+        CloseReason::FrameTooLarge { .. } => Farewell::TooLarge(reason.to_string()),
+        CloseReason::MemoryExceeded | CloseReason::ServiceFailed => Farewell::Failed(reason.to_string()),
+        _ => Farewell::Refused(reason.to_string()),
     }
 }
 

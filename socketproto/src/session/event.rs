@@ -81,6 +81,8 @@ pub(crate) enum CloseReason {
     Local,
     /// The transport failed.
     Transport(String),
+    /// The peer does not keep the rules of the transport.
+    Violation(String),
     /// The first byte starts no framing that is taken here.
     UnknownFraming(u8),
     FrameTooLarge {
@@ -120,7 +122,7 @@ impl fmt::Display for CloseReason {
             Self::NotConnected => f.write_str("not connected yet"),
             Self::Peer => f.write_str("closed by the peer"),
             Self::Local => f.write_str("closed by this side"),
-            Self::Transport(error) => f.write_str(error),
+            Self::Transport(error) | Self::Violation(error) => f.write_str(error),
             Self::UnknownFraming(byte) => {
                 write!(f, "the first byte, 0x{byte:02x}, starts neither STP nor length framing")
             }

@@ -82,6 +82,15 @@ impl Session {
         *self = next;
     }
 
+    /// The line keeps the borders of frames, so nobody has to tell the framing by a first byte.
+    pub(crate) fn expect_datagrams(&mut self, now: Instant) {
+        if self.deframer.is_none() {
+            self.set_framing(Framing::Length);
+            self.first_byte = None;
+            self.check_ready(now);
+        }
+    }
+
     /// Takes no further requests; `is_idle` tells when those that run are answered.
     pub(crate) fn drain(&mut self) {
         self.draining = true;

@@ -410,6 +410,11 @@ impl Session {
         self.closed.as_ref()
     }
 
+    /// Whether this side accepted the connection.
+    pub(crate) fn is_server(&self) -> bool {
+        self.config.role == Role::Server
+    }
+
     /// Whether calls wait for another line, once this one has ended.
     pub(crate) fn goes_on(&self) -> bool {
         self.closed.is_none() || self.config.reconnect
@@ -444,7 +449,8 @@ impl Session {
         self.config.secret && !self.auth.is_trusted()
     }
 
-    fn frame_limit(&self) -> usize {
+    /// Bytes of the largest frame that is taken now.
+    pub(crate) fn frame_limit(&self) -> usize {
         let limits = &self.config.limits;
         if self.is_gated() { limits.untrusted_max_frame.min(limits.max_frame) } else { limits.max_frame }
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tracing::{debug, warn};
 
 use crate::frame::{self, Decoded, Format, FrameError};
-use crate::framing::{self, Deframer, Detected, Framer, FramingError, Piece};
+use crate::framing::{self, Deframer, Detected, Framer, Framing, FramingError, Piece};
 use crate::id::{DataId, ServiceId, Status};
 use crate::message::{Header, Json, Message};
 use crate::session::auth::SeedOutcome;
@@ -24,12 +24,14 @@ impl Session {
     /// Tells the framing of the peer from its first byte (protocol.md section 3).
     pub(super) fn detect(&mut self, first: u8) {
         match framing::detect(first) {
-            Some(Detected::Framing(framing)) => {
-                self.deframer = Some(Deframer::new(framing, self.frame_limit()));
-                self.framer = Framer::new(framing);
-            }
+            Some(Detected::Framing(framing)) => self.set_framing(framing),
             _ => self.close(CloseReason::UnknownFraming(first)),
         }
+    }
+
+    pub(super) fn set_framing(&mut self, framing: Framing) {
+        self.deframer = Some(Deframer::new(framing, self.frame_limit()));
+        self.framer = Framer::new(framing);
     }
 
     pub(super) fn handle_piece(&mut self, piece: Piece, now: Instant) {
@@ -42,7 +44,8 @@ impl Session {
         }
     }
 
-    pub(super) fn handle_framing_error(&mut self, error: &FramingError, now: Instant) {
+    /// A frame that the line itself did not take.
+    pub(crate) fn handle_framing_error(&mut self, error: &FramingError, now: Instant) {
         if self.config.lossy {
             // The frame is dropped, and the next one found.
             return self.malformed(&error.to_string(), now);

@@ -6,6 +6,8 @@ use crate::error::Error;
 use crate::frame::Format;
 use crate::framing::Framing;
 use crate::transport::host::HostPort;
+#[cfg(feature = "websocket")]
+use crate::transport::websocket;
 
 /// An address, understood.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -18,7 +20,11 @@ pub(crate) struct Address {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Place {
     Tcp(HostPort),
-    Memory { name: String },
+    Memory {
+        name: String,
+    },
+    #[cfg(feature = "websocket")]
+    WebSocket(websocket::Place),
 }
 
 /// How to speak there: the options that addresses of every scheme take.
@@ -39,6 +45,15 @@ impl Address {
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         parse(text).map_err(|reason| mistake(text, reason))
     }
+
+    /// The peer there is one of the Python library.
+    ///
+    /// # Errors
+    /// [`Error::Address`] where none can be.
+    pub(crate) fn set_old_peer(&mut self) -> Result<(), Error> {
+        self.options.old_peer = true;
+        self.place.check(&self.options).map_err(|reason| mistake(&self.place.to_string(), reason))
+    }
 }
 
 fn mistake(address: &str, reason: String) -> Error {
@@ -49,6 +64,7 @@ fn parse(text: &str) -> Result<Address, String> {
     let (place, options) = text.split_once('?').unwrap_or((text, ""));
     let mut place = Place::parse(place)?;
     let options = Options::parse(options, |name, value| place.set_option(name, value))?;
+    place.check(&options)?;
     Ok(Address { place, options })
 }
 
@@ -59,15 +75,32 @@ impl Place {
         };
         match scheme {
             "tcp" => HostPort::parse(scheme, place).map(Self::Tcp),
+            #[cfg(feature = "websocket")]
+            "ws" => websocket::Place::parse(scheme, place).map(Self::WebSocket),
+            #[cfg(not(feature = "websocket"))]
+            "ws" => Err(needs_feature(scheme, "websocket")),
             "mem" => Ok(Self::Memory { name: place.to_owned() }),
-            _ => Err(format!("the scheme `{scheme}` is unknown; this version has tcp and mem")),
+            _ => Err(format!("the scheme `{scheme}` is unknown; this version has tcp, ws and mem")),
         }
     }
 
     /// Takes an option of this scheme alone; false where it has no such option.
-    fn set_option(&mut self, _name: &str, _value: &str) -> Result<bool, String> {
+    fn set_option(&mut self, name: &str, value: &str) -> Result<bool, String> {
+        let _ = (name, value);
         match self {
             Self::Tcp(_) | Self::Memory { .. } => Ok(false),
+            #[cfg(feature = "websocket")]
+            Self::WebSocket(place) => place.set_option(name, value),
+        }
+    }
+
+    /// What the options of every scheme cannot say of this one.
+    fn check(&self, options: &Options) -> Result<(), String> {
+        let _ = options;
+        match self {
+            Self::Tcp(_) | Self::Memory { .. } => Ok(()),
+            #[cfg(feature = "websocket")]
+            Self::WebSocket(_) => websocket::Place::check(options),
         }
     }
 }
@@ -120,6 +153,11 @@ impl Options {
     }
 }
 
+#[cfg(not(feature = "websocket"))]
+fn needs_feature(scheme: &str, feature: &str) -> String {
+    format!("the scheme `{scheme}` needs the feature `{feature}` of socketproto")
+}
+
 pub(super) fn wrong_value(name: &str, value: &str, expected: &str) -> String {
     format!("the option `{name}={value}` has no such value, write {expected}")
 }
@@ -130,6 +168,8 @@ impl fmt::Display for Place {
         match self {
             Self::Tcp(place) => write!(f, "tcp://{place}"),
             Self::Memory { name } => write!(f, "mem://{name}"),
+            #[cfg(feature = "websocket")]
+            Self::WebSocket(place) => place.fmt(f),
         }
     }
 }
@@ -189,9 +229,47 @@ mod tests {
             ("tcp://h:1?line=noisy", "the option `line=noisy` has no such value"),
             ("tcp://h:1?line=on&framing=length", "line=on needs STP framing"),
             ("tcp://h:1?speed=9600", "the option `speed` is unknown"),
+            ("tcp://h:1?ping=9", "the option `ping` is unknown"),
         ];
         for (text, expected) in cases {
             assert!(reason(text).starts_with(expected), "{text}: {}", reason(text));
         }
+    }
+
+    #[cfg(feature = "websocket")]
+    #[test]
+    fn websocket_addresses_have_a_path_and_a_ping() {
+        for (text, shown) in [
+            ("ws://127.0.0.1:0", "ws://127.0.0.1:0"),
+            ("ws://127.0.0.1:0/", "ws://127.0.0.1:0"),
+            ("ws://[::1]:80/rooms/living%20room?ping=9&framing=length", "ws://[::1]:80/rooms/living%20room"),
+            ("ws://device.example:80?ping=off", "ws://device.example:80"),
+        ] {
+            assert_eq!(place(text), shown);
+        }
+        for (text, expected) in [
+            ("ws://h", "the port is missing, write ws://HOST:PORT"),
+            ("ws://h/path", "the port is missing, write ws://HOST:PORT"),
+            ("ws://h:1/a b", "the path has the character ' '"),
+            ("ws://h:1/a#b", "the path has the character '#'"),
+            ("ws://h:1/\u{e4}", "the path has the character '\u{e4}'"),
+            ("ws://h:1?ping=0", "the option `ping=0` has no such value, write ping=off or ping=SECONDS"),
+            ("ws://h:1?ping=1.5", "the option `ping=1.5` has no such value"),
+            ("ws://h:1?ping", "the option `ping=` has no such value"),
+            ("ws://h:1?framing=stp", "framing=stp does not go over a WebSocket"),
+            ("ws://h:1?peer=old", "peer=old does not go over a WebSocket"),
+            ("ws://h:1?line=on", "line=on does not go over a WebSocket"),
+        ] {
+            assert!(reason(text).starts_with(expected), "{text}: {}", reason(text));
+        }
+        let error = Address::parse("ws://h:1").unwrap().set_old_peer().unwrap_err().to_string();
+        assert!(error.starts_with("address `ws://h:1`: peer=old does not go over a WebSocket"), "{error}");
+        assert!(Address::parse("tcp://h:1").unwrap().set_old_peer().is_ok());
+    }
+
+    #[cfg(not(feature = "websocket"))]
+    #[test]
+    fn a_scheme_without_its_feature_says_so() {
+        assert_eq!(reason("ws://h:1"), "the scheme `ws` needs the feature `websocket` of socketproto");
     }
 }

@@ -10,10 +10,13 @@ mod disturb;
 mod host;
 mod line;
 mod memory;
+mod notes;
 mod own;
 mod setup;
 mod tcp;
 mod upgrade;
+#[cfg(feature = "websocket")]
+mod websocket;
 
 use std::io;
 use std::sync::Arc;
@@ -23,6 +26,7 @@ pub use disturb::Direction;
 pub(crate) use disturb::{Blow, Hub, Plan};
 pub use line::Connected;
 pub(crate) use line::{Io, Opening, Stream};
+pub(crate) use notes::{Farewell, Notes};
 pub use own::{Accept, Connect};
 pub(crate) use own::{Connector, Listener};
 pub(crate) use setup::{ClientSetup, ServerSetup};
@@ -40,6 +44,8 @@ pub(crate) async fn bind(address: &Address, setup: &ServerSetup) -> Result<Liste
     let listener = match place {
         Place::Tcp(host) => tcp::Acceptor::bind("tcp", host, upgrades).await.map(Listener::new),
         Place::Memory { name } => memory::Acceptor::bind(name).map(Listener::new),
+        #[cfg(feature = "websocket")]
+        Place::WebSocket(place) => websocket::Acceptor::bind(place, upgrades).await.map(Listener::new),
     };
     listener.map_err(|source| Error::Bind { address: place.to_string().into(), source })
 }
@@ -52,6 +58,8 @@ pub(crate) fn connector(place: Place, _setup: ClientSetup) -> Result<Connector, 
     Ok(match place {
         Place::Tcp(place) => Arc::new(tcp::Connector(place)),
         Place::Memory { name } => Arc::new(memory::Connector(name)),
+        #[cfg(feature = "websocket")]
+        Place::WebSocket(place) => Arc::new(websocket::Connector(place)),
     })
 }
 
@@ -60,6 +68,8 @@ pub(crate) fn hub(place: &Place) -> Option<io::Result<Arc<Hub>>> {
     match place {
         Place::Memory { name } => Some(memory::hub(name)),
         Place::Tcp(_) => None,
+        #[cfg(feature = "websocket")]
+        Place::WebSocket(_) => None,
     }
 }
 

@@ -36,6 +36,8 @@ pub(crate) struct Upgrades {
     pub(crate) require_tls: bool,
     /// The framing is fixed: whatever begins nothing else is frames, be it noise before them.
     pub(crate) framing_is_fixed: bool,
+    /// Nothing but a WebSocket is taken, be it inside TLS.
+    pub(crate) websocket_alone: bool,
 }
 
 /// A byte stream of which no byte has been read, and what is known of its other end.
@@ -87,8 +89,11 @@ impl Upgrades {
     /// Takes what may stand in clear as well as inside TLS. `also` is what else was taken here.
     async fn open_inside(&self, first: u8, raw: Raw, also: Option<&str>) -> io::Result<Connected> {
         let websocket = match (detect(first), &self.websocket) {
-            (Some(Detected::Framing(_)), _) => return Ok(raw.connected()),
             (Some(Detected::WebSocket), Some(websocket)) => return websocket.accept(raw).await,
+            _ if self.websocket_alone => {
+                return Err(refused(format!("the first byte, 0x{first:02x}, starts no WebSocket")));
+            }
+            (Some(Detected::Framing(_)), _) => return Ok(raw.connected()),
             _ if self.framing_is_fixed => return Ok(raw.connected()),
             (_, websocket) => websocket.as_ref().map(|_| "a WebSocket"),
         };
@@ -216,6 +221,7 @@ mod tests {
             websocket: websocket.then(|| Box::new(Socket) as _),
             require_tls,
             framing_is_fixed,
+            websocket_alone: false,
         }
     }
 

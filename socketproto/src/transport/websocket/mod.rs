@@ -1,0 +1,180 @@
+//! WebSocket lines: `ws://`, and the upgrade of a TCP listener. One binary message carries one frame, both ways
+//! (protocol.md section 3).
+//!
+//! ```text
+//! frames ◀─Datagrams─▶ Frames ─▶ Messages ─▶ codec ─▶ Guard ─▶ TCP
+//! ```
+
+mod guard;
+mod handshake;
+mod keepalive;
+mod messages;
+mod place;
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{Sink, Stream as FuturesStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::error::Error;
+use crate::transport::datagrams::Datagrams;
+use crate::transport::notes::Notes;
+use crate::transport::upgrade::{AcceptWebSocket, Raw, Upgrades, Upgrading};
+use crate::transport::{Accept, Connect, Connected, Stream, tcp};
+use handshake::Rules;
+use messages::{Kind, Messages};
+pub(crate) use place::Place;
+
+/// What a listener does with the requests of clients.
+pub(super) struct Acceptance {
+    rules: Arc<Rules>,
+    ping: Option<Duration>,
+}
+
+impl Acceptance {
+    /// # Errors
+    /// [`Error::Config`] for an origin that no browser would send.
+    pub(super) fn new(place: &Place, origins: &[String]) -> Result<Self, Error> {
+        if let Some(origin) = origins.iter().find(|origin| !is_origin(origin)) {
+            let reason = format!(
+                "{origin:?} is no origin; write it as the browser does, for example https://example.com:8443"
+            );
+            return Err(Error::Config { setting: "allowed_origins", reason: reason.into() });
+        }
+        let rules = Rules { path: place.path.clone(), origins: origins.to_vec() };
+        Ok(Self { rules: Arc::new(rules), ping: place.ping })
+    }
+}
+
+/// `SCHEME://HOST` or `SCHEME://HOST:PORT`, or what pages without an origin of their own send (RFC 6454, section 6.1).
+fn is_origin(text: &str) -> bool {
+    let is_host = |host: &str| {
+        !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic() && !b"/?#@*".contains(&byte))
+    };
+    text == "null" || text.split_once("://").is_some_and(|(scheme, host)| !scheme.is_empty() && is_host(host))
+}
+
+impl AcceptWebSocket for Acceptance {
+    fn accept(&self, raw: Raw) -> Upgrading<Connected> {
+        let (rules, ping) = (Arc::clone(&self.rules), self.ping);
+        Box::pin(async move {
+            let Raw { mut stream, peer, certificate } = raw;
+            handshake::accept(&mut stream, &rules).await?;
+            let line = line(stream, BytesMut::new(), Role::Server, ping, peer).await;
+            Ok(Connected { certificate, ..line })
+        })
+    }
+}
+
+/// A TCP listener whose address has a path.
+pub(super) struct Acceptor {
+    listener: tcp::Acceptor,
+    path: String,
+}
+
+impl Acceptor {
+    pub(super) async fn bind(place: &Place, upgrades: Arc<Upgrades>) -> io::Result<Self> {
+        let listener = tcp::Acceptor::bind("ws", &place.host, upgrades).await?;
+        Ok(Self { listener, path: place.path.clone() })
+    }
+}
+
+impl Accept for Acceptor {
+    fn address(&self) -> String {
+        format!("{}{}", self.listener.address(), place::shown(&self.path))
+    }
+
+    async fn accept(&mut self) -> io::Result<Connected> {
+        self.listener.accept().await
+    }
+
+    fn is_exposed(&self) -> bool {
+        self.listener.is_exposed()
+    }
+}
+
+/// Connects to a host and asks it for a WebSocket.
+pub(super) struct Connector(pub(super) Place);
+
+impl Connect for Connector {
+    fn address(&self) -> String {
+        self.0.to_string()
+    }
+
+    async fn connect(&self) -> io::Result<Connected> {
+        let Self(place) = self;
+        let (mut stream, peer) = tcp::connect(&place.host).await?;
+        let input = handshake::connect(&mut stream, &place.url()).await?;
+        let peer = format!("ws://{peer}{}", place::shown(&place.path));
+        let line = line(Box::new(stream), input, Role::Client, place.ping, peer.into()).await;
+        Ok(line)
+    }
+}
+
+/// The line behind an opening handshake.
+async fn line(
+    stream: Box<dyn Stream>,
+    input: BytesMut,
+    role: Role,
+    ping: Option<Duration>,
+    peer: Arc<str>,
+) -> Connected {
+    let notes = Arc::new(Notes::default());
+    let messages = Messages::new(stream, input, role, ping, Arc::clone(&notes)).await;
+    let stream = Datagrams::new(Frames(messages));
+    Connected { notes: Some(notes), ..Connected::stream(stream, peer) }
+}
+
+/// Messages that carry one frame each.
+struct Frames<S>(Messages<S>);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> FuturesStream for Frames<S> {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Ready(match ready!(self.0.poll_next(cx)) {
+            Some(Ok((Kind::Binary, frame))) => Some(Ok(frame)),
+            Some(Ok((Kind::Text, _))) => {
+                let reason = "a text message; frames are sent as binary messages".to_owned();
+                Some(Err(self.0.fail(CloseCode::Unsupported, reason)))
+            }
+            Some(Err(error)) => Some(Err(error)),
+            None => None,
+        })
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Bytes> for Frames<S> {
+    type Error = io::Error;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, frame: Bytes) -> io::Result<()> {
+        self.0.start_send(Kind::Binary, frame);
+        Ok(())
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_close(cx)
+    }
+}
+
+impl<S> fmt::Debug for Frames<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Frames").field(&self.0).finish()
+    }
+}
