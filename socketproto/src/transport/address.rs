@@ -18,7 +18,11 @@ pub(crate) struct Address {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Place {
     Tcp(HostPort),
-    Memory { name: String },
+    #[cfg(feature = "tls")]
+    Tls(HostPort),
+    Memory {
+        name: String,
+    },
 }
 
 /// How to speak there: the options that addresses of every scheme take.
@@ -59,8 +63,12 @@ impl Place {
         };
         match scheme {
             "tcp" => HostPort::parse(scheme, place).map(Self::Tcp),
+            #[cfg(feature = "tls")]
+            "tls" => HostPort::parse(scheme, place).map(Self::Tls),
+            #[cfg(not(feature = "tls"))]
+            "tls" => Err(needs_feature(scheme, "tls")),
             "mem" => Ok(Self::Memory { name: place.to_owned() }),
-            _ => Err(format!("the scheme `{scheme}` is unknown; this version has tcp and mem")),
+            _ => Err(format!("the scheme `{scheme}` is unknown; this version has tcp, tls and mem")),
         }
     }
 
@@ -68,6 +76,8 @@ impl Place {
     fn set_option(&mut self, _name: &str, _value: &str) -> Result<bool, String> {
         match self {
             Self::Tcp(_) | Self::Memory { .. } => Ok(false),
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => Ok(false),
         }
     }
 }
@@ -124,11 +134,18 @@ pub(super) fn wrong_value(name: &str, value: &str, expected: &str) -> String {
     format!("the option `{name}={value}` has no such value, write {expected}")
 }
 
+#[cfg(not(feature = "tls"))]
+fn needs_feature(scheme: &str, feature: &str) -> String {
+    format!("the scheme `{scheme}` needs the feature `{feature}` of socketproto")
+}
+
 /// The address of the place alone, as a URL.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(place) => write!(f, "tcp://{place}"),
+            #[cfg(feature = "tls")]
+            Self::Tls(place) => write!(f, "tls://{place}"),
             Self::Memory { name } => write!(f, "mem://{name}"),
         }
     }
@@ -153,6 +170,19 @@ mod tests {
         assert_eq!(place("tcp://device.example:65535"), "tcp://device.example:65535");
         assert_eq!(place("mem://"), "mem://");
         assert_eq!(place("mem://kitchen"), "mem://kitchen");
+    }
+
+    #[test]
+    #[cfg(feature = "tls")]
+    fn tls_has_places_as_tcp_has() {
+        assert_eq!(place("tls://[::1]:4000?framing=stp"), "tls://[::1]:4000");
+        assert_eq!(reason("tls://h"), "the port is missing, write tls://HOST:PORT");
+    }
+
+    #[test]
+    #[cfg(not(feature = "tls"))]
+    fn a_scheme_whose_feature_is_off_says_which() {
+        assert_eq!(reason("tls://h:1"), "the scheme `tls` needs the feature `tls` of socketproto");
     }
 
     #[test]

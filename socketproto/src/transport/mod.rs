@@ -7,12 +7,15 @@
 mod address;
 mod datagrams;
 mod disturb;
+mod handshake;
 mod host;
 mod line;
 mod memory;
 mod own;
 mod setup;
 mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
 mod upgrade;
 
 use std::io;
@@ -21,11 +24,14 @@ use std::sync::Arc;
 pub(crate) use address::{Address, Options, Place};
 pub use disturb::Direction;
 pub(crate) use disturb::{Blow, Hub, Plan};
+pub(crate) use handshake::HandshakeFailed;
 pub use line::Connected;
 pub(crate) use line::{Io, Opening, Stream};
 pub use own::{Accept, Connect};
 pub(crate) use own::{Connector, Listener};
 pub(crate) use setup::{ClientSetup, ServerSetup};
+#[cfg(feature = "tls")]
+pub use tls::{ClientTls, ServerTls};
 use upgrade::upgrade;
 
 use crate::error::Error;
@@ -33,12 +39,14 @@ use crate::error::Error;
 /// Opens a listener.
 ///
 /// # Errors
-/// [`Error::Bind`] where the address cannot be listened on, [`Error::Config`] where the setup does not fit it.
+/// [`Error::Bind`] where the address cannot be listened on.
 pub(crate) async fn bind(address: &Address, setup: &ServerSetup) -> Result<Listener, Error> {
     let Address { place, options } = address;
-    let upgrades = Arc::new(setup.upgrades(place, options)?);
+    let upgrades = Arc::new(setup.upgrades(place, options));
     let listener = match place {
         Place::Tcp(host) => tcp::Acceptor::bind("tcp", host, upgrades).await.map(Listener::new),
+        #[cfg(feature = "tls")]
+        Place::Tls(host) => tcp::Acceptor::bind("tls", host, upgrades).await.map(Listener::new),
         Place::Memory { name } => memory::Acceptor::bind(name).map(Listener::new),
     };
     listener.map_err(|source| Error::Bind { address: place.to_string().into(), source })
@@ -48,9 +56,12 @@ pub(crate) async fn bind(address: &Address, setup: &ServerSetup) -> Result<Liste
 ///
 /// # Errors
 /// [`Error::Config`] where the setup does not fit the address.
-pub(crate) fn connector(place: Place, _setup: ClientSetup) -> Result<Connector, Error> {
+pub(crate) fn connector(place: Place, setup: ClientSetup) -> Result<Connector, Error> {
+    setup.check(Some(&place))?;
     Ok(match place {
         Place::Tcp(place) => Arc::new(tcp::Connector(place)),
+        #[cfg(feature = "tls")]
+        Place::Tls(place) => Arc::new(setup.tls.unwrap_or_default().connector(place)?),
         Place::Memory { name } => Arc::new(memory::Connector(name)),
     })
 }
@@ -60,6 +71,8 @@ pub(crate) fn hub(place: &Place) -> Option<io::Result<Arc<Hub>>> {
     match place {
         Place::Memory { name } => Some(memory::hub(name)),
         Place::Tcp(_) => None,
+        #[cfg(feature = "tls")]
+        Place::Tls(_) => None,
     }
 }
 
