@@ -21,6 +21,8 @@ use crate::peer::Peer;
 use crate::secret::Secret;
 use crate::service::{Call, Service};
 use crate::session::Role;
+#[cfg(feature = "tls")]
+use crate::transport::ClientTls;
 use crate::transport::{self, Address, ClientSetup, Connector, Options};
 
 /// A connection to a server. Clones mean the same connection; it is closed when the last of them, and of its
@@ -51,7 +53,8 @@ use crate::transport::{self, Address, ClientSetup, Connector, Options};
 pub struct Client(Peer);
 
 impl Client {
-    /// Begins a connection to an address: `tcp://HOST:PORT` or `mem://NAME`; await it to connect.
+    /// Begins a connection to an address: `tcp://HOST:PORT`, `tls://HOST:PORT` (with the feature `tls`) or `mem://NAME`;
+    /// await it to connect.
     ///
     /// Options: `?peer=old` speaks to a peer of the Python library; `?format=struct` sends struct frames until the
     /// peer shows its own format.
@@ -223,6 +226,23 @@ impl ClientBuilder {
         self
     }
 
+    /// Whom to trust on `tls://`, and the certificate to show there; without it the authorities of the web are trusted
+    /// and none is shown.
+    ///
+    /// ```
+    /// use socketproto::{Client, ClientTls};
+    ///
+    /// # async fn demo() -> socketproto::Result<()> {
+    /// let tls = ClientTls::new().ca_file("ca.pem")?;
+    /// let client = Client::connect("tls://device.example:4000").tls(tls).await?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: ClientTls) -> Self {
+        self.setup.tls = Some(tls);
+        self
+    }
+
     /// What is taken from the server.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.settings.limits(limits);
@@ -240,6 +260,7 @@ impl ClientBuilder {
                 (transport::connector(address.place, setup)?, address.options)
             }
             Target::Own(connector) => {
+                setup.check(None)?;
                 let mut options = Options::of(&connector.address())?;
                 options.old_peer |= old_peer;
                 (connector, options)
@@ -251,12 +272,14 @@ impl ClientBuilder {
     }
 }
 
-/// Connects, and waits until calls can be made: the line is there within 5 s, HELLO is answered, and where a secret is
+/// Connects, and waits until calls can be made: the line is there within 5 s, and its TLS
+/// handshake done within [`Limits::first_byte_timeout`], HELLO is answered, and where a secret is
 /// set the server has taken the key.
 ///
 /// # Errors
 /// [`Error::Address`](crate::Error::Address), [`Error::Config`](crate::Error::Config) and its kin for what was said to
 /// the builder; [`Error::Connect`](crate::Error::Connect) where nobody answers,
+/// [`Error::Handshake`](crate::Error::Handshake) where TLS fails,
 /// [`Error::AuthenticationFailed`](crate::Error::AuthenticationFailed),
 /// [`Error::PeerTooOld`](crate::Error::PeerTooOld), [`Error::NotReady`](crate::Error::NotReady).
 impl IntoFuture for ClientBuilder {

@@ -22,6 +22,7 @@ use crate::transport::Options;
 /// The settings of an endpoint.
 pub(crate) struct Settings {
     pub(crate) secret: Option<Secret>,
+    pub(crate) trust_certificates: bool,
     channel_name: Option<String>,
     limits: Limits,
     services: Services,
@@ -35,6 +36,7 @@ impl Settings {
     pub(crate) fn new() -> Self {
         Self {
             secret: None,
+            trust_certificates: false,
             channel_name: None,
             limits: Limits::default(),
             services: Services::new(),
@@ -115,6 +117,7 @@ impl Settings {
             session: new_session()?,
             channel_name: self.channel_name.as_deref().map(Into::into),
             secret: self.secret.is_some(),
+            trust_certificates: self.trust_certificates,
             auto_auth: true,
             reconnect: role == Role::Client,
             hello: !options.old_peer,

@@ -55,6 +55,7 @@
 //!
 //! - `derive` (default): the derive macros.
 //! - `actix`: services that are actix actors already.
+//! - `tls`: `tls://` addresses, and TLS beside frames on `tcp://`: `ServerTls`, `ClientTls`.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -105,6 +106,8 @@ pub use server::{Server, ServerBuilder};
 pub use service::{BlockingCall, Call, Entry, Lifecycle, OwnService, Service, ServiceTable};
 #[cfg(feature = "derive")]
 pub use socketproto_derive::{Client, Service};
+#[cfg(feature = "tls")]
+pub use transport::{ClientTls, ServerTls};
 
 /// What most programs need.
 ///

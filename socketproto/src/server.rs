@@ -22,7 +22,9 @@ use crate::peer::Peer;
 use crate::secret::Secret;
 use crate::service::{Call, Service};
 use crate::session::Role;
-use crate::transport::{self, Address, Options, ServerSetup};
+#[cfg(feature = "tls")]
+use crate::transport::ServerTls;
+use crate::transport::{self, Address, Options, Place, ServerSetup};
 
 /// How long requests that run may take when a server is shut down.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -61,8 +63,8 @@ struct Inner {
 }
 
 impl Server {
-    /// Begins a server on an address: `tcp://HOST:PORT` (port 0 takes a free one) or `mem://NAME` (no name takes a
-    /// free one). Options: `?framing=stp` or `length` fixes the framing, which the first byte of a client tells
+    /// Begins a server on an address: `tcp://HOST:PORT` (port 0 takes a free one), `tls://HOST:PORT` (the same, by
+    /// TLS, with the feature `tls`) or `mem://NAME` (no name takes a free one). Options: `?framing=stp` or `length` fixes the framing, which the first byte of a client tells
     /// otherwise.
     pub fn bind(address: impl Into<String>) -> ServerBuilder {
         ServerBuilder::new(Source::Address(address.into()))
@@ -176,10 +178,14 @@ enum Source {
 }
 
 impl Source {
-    fn options(&self) -> Result<Options> {
+    /// Where it is, unless the user knows that alone, and how to speak there.
+    fn parse(&self) -> Result<(Option<Place>, Options)> {
         match self {
-            Self::Address(address) => Address::parse(address).map(|address| address.options),
-            Self::Own(listener) => Options::of(listener.address()),
+            Self::Address(address) => {
+                let Address { place, options } = Address::parse(address)?;
+                Ok((Some(place), options))
+            }
+            Self::Own(listener) => Ok((None, Options::of(listener.address())?)),
         }
     }
 
@@ -336,9 +342,45 @@ impl ServerBuilder {
         self
     }
 
-    /// Listens on an address that other machines reach, although everything crosses the network unencrypted.
+    /// Listens on an address that other machines reach, although it takes connections in clear.
     pub fn allow_plaintext(mut self, allow: bool) -> Self {
         self.allow_plaintext = allow;
+        self
+    }
+
+    /// Takes TLS with this certificate: on `tls://`, which needs one, and on `tcp://` beside frames in clear, told by the
+    /// first byte (protocol.md section 3).
+    ///
+    /// ```
+    /// use socketproto::{Server, ServerTls};
+    ///
+    /// # async fn demo() -> socketproto::Result<()> {
+    /// let server = Server::bind("tls://0.0.0.0:4000")
+    ///     .tls(ServerTls::from_files("chain.pem", "key.pem")?.client_ca_file("clients.pem")?)
+    ///     .start()
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: ServerTls) -> Self {
+        self.setup.tls = Some(tls);
+        self
+    }
+
+    /// Refuses whatever does not begin with TLS. Unless said: true on `tls://`, false on `tcp://`. Where it is required,
+    /// other machines may reach the listener without [`ServerBuilder::allow_plaintext`].
+    #[cfg(feature = "tls")]
+    pub fn require_tls(mut self, require: bool) -> Self {
+        self.setup.require_tls = Some(require);
+        self
+    }
+
+    /// Takes the certificate of a client, which [`ServerTls::client_ca_file`] has asked for, for the secret: such a
+    /// client is trusted from the begin (protocol.md section 5). Clients without one still have to prove the secret,
+    /// where they may connect at all.
+    #[cfg(feature = "tls")]
+    pub fn trust_client_certificates(mut self, trust: bool) -> Self {
+        self.setup.trust_certificates = trust;
         self
     }
 
@@ -389,8 +431,11 @@ impl ServerBuilder {
     /// [`Error::DuplicateHandler`], [`Error::ReservedSid`], [`Error::RequestSidExists`], [`Error::ResponseSidExists`]
     /// and [`Error::Config`] for settings that do not go together.
     pub async fn start(self) -> Result<Server> {
-        let Self { source, settings, setup, allow_plaintext } = self;
-        let endpoint = settings.build(Role::Server, &source.options()?)?;
+        let Self { source, mut settings, setup, allow_plaintext } = self;
+        let (place, options) = source.parse()?;
+        setup.check(place.as_ref(), &options, settings.secret.is_some())?;
+        settings.trust_certificates = setup.trusts_certificates();
+        let endpoint = settings.build(Role::Server, &options)?;
         let runtime = Runtime::current()?;
         let own = runtime.clone();
         runtime
@@ -415,8 +460,8 @@ fn exposed(address: &str) -> Error {
     Error::Config {
         setting: "allow_plaintext",
         reason: format!(
-            "{address} can be reached from other machines and this version does not encrypt; listen on 127.0.0.1, or \
-             accept that with `.allow_plaintext(true)`"
+            "{address} can be reached from other machines and takes connections in clear; listen on tls:// or on \
+             127.0.0.1, or accept that with `.allow_plaintext(true)`"
         )
         .into(),
     }

@@ -43,7 +43,9 @@ impl Dialer {
     /// A line has been lost: waits before the next attempt.
     pub(super) fn lost(&mut self, reason: &CloseReason, ready_for: Option<Duration>, now: Instant) {
         let wait = match reason {
-            CloseReason::AuthenticationFailed(_) => self.attempts.longest(),
+            CloseReason::AuthenticationFailed(_) | CloseReason::Handshake { lasting: true, .. } => {
+                self.attempts.longest()
+            }
             _ => self.attempts.wait(ready_for, random()),
         };
         debug!(?wait, "connects again");

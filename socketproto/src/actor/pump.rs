@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::framing::FramingError;
 use crate::session::{CloseReason, Session};
-use crate::transport::{Farewell, Notes, Stream};
+use crate::transport::{Farewell, HandshakeFailed, Notes, Stream};
 
 /// Bytes of one read.
 const READ: usize = 64 * 1024;
@@ -109,7 +109,7 @@ impl Pump {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(0)) => return Err(CloseReason::Peer),
                 Poll::Ready(Ok(sent)) => session.handle_sent(sent, now),
-                Poll::Ready(Err(error)) => return Err(broken(&error)),
+                Poll::Ready(Err(error)) => return Err(self.not_written(&error, cx)),
             }
             self.unflushed = true;
         }
@@ -127,7 +127,18 @@ impl Pump {
                 self.unflushed = false;
                 Ok(())
             }
-            Poll::Ready(Err(error)) => Err(broken(&error)),
+            Poll::Ready(Err(error)) => Err(self.not_written(&error, cx)),
+        }
+    }
+
+    /// A peer that goes may have said why before: what it said is the reason, not that nothing can be written any more.
+    fn not_written(&mut self, error: &io::Error, cx: &mut Context<'_>) -> CloseReason {
+        match self.poll_read(cx) {
+            Poll::Ready(Err(said)) => match broken(&said) {
+                CloseReason::Peer => broken(error),
+                reason => reason,
+            },
+            _ => broken(error),
         }
     }
 
@@ -140,6 +151,11 @@ impl Pump {
             notes.say(farewell(reason, session.is_server()));
         }
         Pin::new(&mut self.stream).poll_shutdown(cx).map(|_| ())
+    }
+
+    /// Says goodbye to a peer that has closed, as far as that goes without waiting.
+    pub(super) fn shutdown_now(&mut self, cx: &mut Context<'_>) {
+        let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
     }
 }
 
@@ -167,7 +183,11 @@ fn farewell(reason: &CloseReason, is_server: bool) -> Farewell {
     }
 }
 
-fn broken(error: &io::Error) -> CloseReason {
+/// Why the line has ended, or never was.
+pub(super) fn broken(error: &io::Error) -> CloseReason {
+    if let Some(failed) = HandshakeFailed::of(error) {
+        return CloseReason::Handshake { reason: failed.to_string(), lasting: failed.is_lasting() };
+    }
     match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
             CloseReason::Peer

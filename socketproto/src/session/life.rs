@@ -137,6 +137,16 @@ impl Session {
         }
     }
 
+    /// The line has proved a certificate of the peer; where certificates are taken for a secret it is trusted at once
+    /// (protocol.md section 5).
+    pub(crate) fn handle_certificate(&mut self, now: Instant) {
+        if self.config.trust_certificates {
+            self.auth.trust();
+            self.trust = None;
+            self.check_ready(now);
+        }
+    }
+
     /// The time a peer has to be trusted (protocol.md section 8).
     pub(super) fn restart_trust(&mut self, now: Instant) {
         if self.is_gated() && self.config.role == Role::Server && !self.login_begun {

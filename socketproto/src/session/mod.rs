@@ -81,6 +81,8 @@ pub(crate) struct Config {
     pub(crate) channel_name: Option<Arc<str>>,
     /// Whether a secret is set; the secret itself is the authenticator's.
     pub(crate) secret: bool,
+    /// Server: whether a certificate that the line has proved is taken for the secret.
+    pub(crate) trust_certificates: bool,
     /// Client: whether to authenticate at once; else being trusted is no part of being ready.
     pub(crate) auto_auth: bool,
     /// Client: whether another line follows when one is lost; calls then wait for it.

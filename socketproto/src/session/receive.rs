@@ -17,6 +17,9 @@ use crate::session::hello::{Cancel, Hello};
 use crate::session::requests::Origin;
 use crate::session::{Exchange, Role, Session};
 
+/// How the TLS alert begins that a TLS server answers frames with, as a length: more than any frame can have.
+const TLS_ALERT: usize = 0x1503;
+
 /// The longest channel name, in characters (protocol.md section 4).
 const MAX_CHANNEL_NAME: usize = 64;
 
@@ -51,6 +54,11 @@ impl Session {
             return self.malformed(&error.to_string(), now);
         }
         let reason = match error {
+            FramingError::TooLarge { found, .. }
+                if self.config.role == Role::Client && found >> 16 == TLS_ALERT =>
+            {
+                CloseReason::TlsServer
+            }
             FramingError::TooLarge { found, limit } => {
                 let untrusted = *limit != self.config.limits.max_frame;
                 let setting = if untrusted { "untrusted_max_frame" } else { "max_frame" };

@@ -20,6 +20,8 @@ pub(crate) struct Address {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Place {
     Tcp(HostPort),
+    #[cfg(feature = "tls")]
+    Tls(HostPort),
     Memory {
         name: String,
     },
@@ -75,13 +77,38 @@ impl Place {
         };
         match scheme {
             "tcp" => HostPort::parse(scheme, place).map(Self::Tcp),
+            #[cfg(feature = "tls")]
+            "tls" => HostPort::parse(scheme, place).map(Self::Tls),
+            #[cfg(not(feature = "tls"))]
+            "tls" => Err(needs_feature(scheme, "tls")),
             #[cfg(feature = "websocket")]
             "ws" => websocket::Place::parse(scheme, place).map(Self::WebSocket),
+            #[cfg(all(feature = "websocket", feature = "tls"))]
+            "wss" => websocket::Place::parse(scheme, place).map(Self::WebSocket),
+            #[cfg(all(feature = "websocket", not(feature = "tls")))]
+            "wss" => Err(needs_feature(scheme, "tls")),
             #[cfg(not(feature = "websocket"))]
-            "ws" => Err(needs_feature(scheme, "websocket")),
+            "ws" | "wss" => Err(needs_feature(scheme, "websocket")),
             "mem" => Ok(Self::Memory { name: place.to_owned() }),
-            _ => Err(format!("the scheme `{scheme}` is unknown; this version has tcp, ws and mem")),
+            _ => Err(format!("the scheme `{scheme}` is unknown; this version has tcp, tls, ws, wss and mem")),
         }
+    }
+
+    /// Whether TLS belongs to the scheme.
+    #[cfg(feature = "tls")]
+    pub(crate) fn is_tls(&self) -> bool {
+        match self {
+            Self::Tls(_) => true,
+            #[cfg(feature = "websocket")]
+            Self::WebSocket(place) => place.is_tls(),
+            Self::Tcp(_) | Self::Memory { .. } => false,
+        }
+    }
+
+    /// Whether a listener there can take TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) fn can_take_tls(&self) -> bool {
+        !matches!(self, Self::Memory { .. })
     }
 
     /// Takes an option of this scheme alone; false where it has no such option.
@@ -89,6 +116,8 @@ impl Place {
         let _ = (name, value);
         match self {
             Self::Tcp(_) | Self::Memory { .. } => Ok(false),
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => Ok(false),
             #[cfg(feature = "websocket")]
             Self::WebSocket(place) => place.set_option(name, value),
         }
@@ -99,6 +128,8 @@ impl Place {
         let _ = options;
         match self {
             Self::Tcp(_) | Self::Memory { .. } => Ok(()),
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => Ok(()),
             #[cfg(feature = "websocket")]
             Self::WebSocket(_) => websocket::Place::check(options),
         }
@@ -153,13 +184,13 @@ impl Options {
     }
 }
 
-#[cfg(not(feature = "websocket"))]
-fn needs_feature(scheme: &str, feature: &str) -> String {
-    format!("the scheme `{scheme}` needs the feature `{feature}` of socketproto")
-}
-
 pub(super) fn wrong_value(name: &str, value: &str, expected: &str) -> String {
     format!("the option `{name}={value}` has no such value, write {expected}")
+}
+
+#[cfg(not(all(feature = "tls", feature = "websocket")))]
+fn needs_feature(scheme: &str, feature: &str) -> String {
+    format!("the scheme `{scheme}` needs the feature `{feature}` of socketproto")
 }
 
 /// The address of the place alone, as a URL.
@@ -167,6 +198,8 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(place) => write!(f, "tcp://{place}"),
+            #[cfg(feature = "tls")]
+            Self::Tls(place) => write!(f, "tls://{place}"),
             Self::Memory { name } => write!(f, "mem://{name}"),
             #[cfg(feature = "websocket")]
             Self::WebSocket(place) => place.fmt(f),
@@ -193,6 +226,19 @@ mod tests {
         assert_eq!(place("tcp://device.example:65535"), "tcp://device.example:65535");
         assert_eq!(place("mem://"), "mem://");
         assert_eq!(place("mem://kitchen"), "mem://kitchen");
+    }
+
+    #[test]
+    #[cfg(feature = "tls")]
+    fn tls_has_places_as_tcp_has() {
+        assert_eq!(place("tls://[::1]:4000?framing=stp"), "tls://[::1]:4000");
+        assert_eq!(reason("tls://h"), "the port is missing, write tls://HOST:PORT");
+    }
+
+    #[test]
+    #[cfg(not(feature = "tls"))]
+    fn a_scheme_whose_feature_is_off_says_which() {
+        assert_eq!(reason("tls://h:1"), "the scheme `tls` needs the feature `tls` of socketproto");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod address;
 mod datagrams;
 mod disturb;
+mod handshake;
 mod host;
 mod line;
 mod memory;
@@ -14,6 +15,8 @@ mod notes;
 mod own;
 mod setup;
 mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
 mod upgrade;
 #[cfg(feature = "websocket")]
 mod websocket;
@@ -24,12 +27,15 @@ use std::sync::Arc;
 pub(crate) use address::{Address, Options, Place};
 pub use disturb::Direction;
 pub(crate) use disturb::{Blow, Hub, Plan};
+pub(crate) use handshake::HandshakeFailed;
 pub use line::Connected;
 pub(crate) use line::{Io, Opening, Stream};
 pub(crate) use notes::{Farewell, Notes};
 pub use own::{Accept, Connect};
 pub(crate) use own::{Connector, Listener};
 pub(crate) use setup::{ClientSetup, ServerSetup};
+#[cfg(feature = "tls")]
+pub use tls::{ClientTls, ServerTls};
 use upgrade::upgrade;
 
 use crate::error::Error;
@@ -37,12 +43,14 @@ use crate::error::Error;
 /// Opens a listener.
 ///
 /// # Errors
-/// [`Error::Bind`] where the address cannot be listened on, [`Error::Config`] where the setup does not fit it.
+/// [`Error::Bind`] where the address cannot be listened on.
 pub(crate) async fn bind(address: &Address, setup: &ServerSetup) -> Result<Listener, Error> {
     let Address { place, options } = address;
-    let upgrades = Arc::new(setup.upgrades(place, options)?);
+    let upgrades = Arc::new(setup.upgrades(place, options));
     let listener = match place {
         Place::Tcp(host) => tcp::Acceptor::bind("tcp", host, upgrades).await.map(Listener::new),
+        #[cfg(feature = "tls")]
+        Place::Tls(host) => tcp::Acceptor::bind("tls", host, upgrades).await.map(Listener::new),
         Place::Memory { name } => memory::Acceptor::bind(name).map(Listener::new),
         #[cfg(feature = "websocket")]
         Place::WebSocket(place) => websocket::Acceptor::bind(place, upgrades).await.map(Listener::new),
@@ -54,12 +62,18 @@ pub(crate) async fn bind(address: &Address, setup: &ServerSetup) -> Result<Liste
 ///
 /// # Errors
 /// [`Error::Config`] where the setup does not fit the address.
-pub(crate) fn connector(place: Place, _setup: ClientSetup) -> Result<Connector, Error> {
+pub(crate) fn connector(place: Place, setup: ClientSetup) -> Result<Connector, Error> {
+    setup.check(Some(&place))?;
     Ok(match place {
         Place::Tcp(place) => Arc::new(tcp::Connector(place)),
+        #[cfg(feature = "tls")]
+        Place::Tls(place) => {
+            let tls = setup.tls.unwrap_or_default().for_host(&place.host)?;
+            Arc::new(tls::Connector { place, tls })
+        }
         Place::Memory { name } => Arc::new(memory::Connector(name)),
         #[cfg(feature = "websocket")]
-        Place::WebSocket(place) => Arc::new(websocket::Connector(place)),
+        Place::WebSocket(place) => Arc::new(websocket::Connector::new(place, setup)?),
     })
 }
 
@@ -68,6 +82,8 @@ pub(crate) fn hub(place: &Place) -> Option<io::Result<Arc<Hub>>> {
     match place {
         Place::Memory { name } => Some(memory::hub(name)),
         Place::Tcp(_) => None,
+        #[cfg(feature = "tls")]
+        Place::Tls(_) => None,
         #[cfg(feature = "websocket")]
         Place::WebSocket(_) => None,
     }

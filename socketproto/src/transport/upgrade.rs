@@ -49,7 +49,7 @@ pub(crate) struct Raw {
 }
 
 impl Raw {
-    fn connected(self) -> Connected {
+    pub(crate) fn connected(self) -> Connected {
         Connected::boxed(self.stream, self.peer, self.certificate)
     }
 }

@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
 use tokio_tungstenite::tungstenite::http::{HeaderMap, StatusCode};
 
+use crate::transport::handshake::HandshakeFailed;
 use crate::transport::upgrade::linger;
 
 /// Bytes of a request or an answer up to its empty line. Browsers send less than 1 KiB, and cookies at most 4 KiB each.
@@ -217,7 +218,7 @@ fn check_answer(headers: &HeaderMap, key: &str) -> Result<(), &'static str> {
 }
 
 fn no_websocket(reason: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("the server gives no WebSocket: {reason}"))
+    HandshakeFailed::passing(format!("the server gives no WebSocket: {reason}"))
 }
 
 /// What a peer says, for a log: short, and without control characters.

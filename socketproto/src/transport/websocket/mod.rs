@@ -1,8 +1,8 @@
-//! WebSocket lines: `ws://`, and the upgrade of a TCP listener. One binary message carries one frame, both ways
+//! WebSocket lines: `ws://`, `wss://`, and the upgrade of other listeners. One binary message carries one frame, both ways
 //! (protocol.md section 3).
 //!
 //! ```text
-//! frames ◀─Datagrams─▶ Frames ─▶ Messages ─▶ codec ─▶ Guard ─▶ TCP
+//! frames ◀─Datagrams─▶ Frames ─▶ Messages ─▶ codec ─▶ Guard ─▶ TCP or TLS
 //! ```
 
 mod guard;
@@ -27,8 +27,10 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use crate::error::Error;
 use crate::transport::datagrams::Datagrams;
 use crate::transport::notes::Notes;
+#[cfg(feature = "tls")]
+use crate::transport::tls::ToHost;
 use crate::transport::upgrade::{AcceptWebSocket, Raw, Upgrades, Upgrading};
-use crate::transport::{Accept, Connect, Connected, Stream, tcp};
+use crate::transport::{Accept, ClientSetup, Connect, Connected, tcp};
 use handshake::Rules;
 use messages::{Kind, Messages};
 pub(crate) use place::Place;
@@ -40,18 +42,17 @@ pub(super) struct Acceptance {
 }
 
 impl Acceptance {
-    /// # Errors
-    /// [`Error::Config`] for an origin that no browser would send.
-    pub(super) fn new(place: &Place, origins: &[String]) -> Result<Self, Error> {
-        if let Some(origin) = origins.iter().find(|origin| !is_origin(origin)) {
-            let reason = format!(
-                "{origin:?} is no origin; write it as the browser does, for example https://example.com:8443"
-            );
-            return Err(Error::Config { setting: "allowed_origins", reason: reason.into() });
-        }
-        let rules = Rules { path: place.path.clone(), origins: origins.to_vec() };
-        Ok(Self { rules: Arc::new(rules), ping: place.ping })
+    pub(super) fn new(place: Place, origins: Vec<String>) -> Self {
+        Self { rules: Arc::new(Rules { path: place.path, origins }), ping: place.ping }
     }
+}
+
+/// Whether a browser could send it.
+pub(super) fn check_origin(origin: &str) -> Result<(), String> {
+    if is_origin(origin) {
+        return Ok(());
+    }
+    Err(format!("{origin:?} is no origin; write it as browsers do, for example https://example.com:8443"))
 }
 
 /// `SCHEME://HOST` or `SCHEME://HOST:PORT`, or what pages without an origin of their own send (RFC 6454, section 6.1).
@@ -66,10 +67,9 @@ impl AcceptWebSocket for Acceptance {
     fn accept(&self, raw: Raw) -> Upgrading<Connected> {
         let (rules, ping) = (Arc::clone(&self.rules), self.ping);
         Box::pin(async move {
-            let Raw { mut stream, peer, certificate } = raw;
-            handshake::accept(&mut stream, &rules).await?;
-            let line = line(stream, BytesMut::new(), Role::Server, ping, peer).await;
-            Ok(Connected { certificate, ..line })
+            let mut raw = raw;
+            handshake::accept(&mut raw.stream, &rules).await?;
+            Ok(line(raw, BytesMut::new(), Role::Server, ping).await)
         })
     }
 }
@@ -82,7 +82,7 @@ pub(super) struct Acceptor {
 
 impl Acceptor {
     pub(super) async fn bind(place: &Place, upgrades: Arc<Upgrades>) -> io::Result<Self> {
-        let listener = tcp::Acceptor::bind("ws", &place.host, upgrades).await?;
+        let listener = tcp::Acceptor::bind(place.scheme(), &place.host, upgrades).await?;
         Ok(Self { listener, path: place.path.clone() })
     }
 }
@@ -102,35 +102,61 @@ impl Accept for Acceptor {
 }
 
 /// Connects to a host and asks it for a WebSocket.
-pub(super) struct Connector(pub(super) Place);
+pub(super) struct Connector {
+    place: Place,
+    #[cfg(feature = "tls")]
+    tls: Option<ToHost>,
+}
+
+impl Connector {
+    /// # Errors
+    /// [`Error::Config`] where the setup does not fit the address.
+    pub(super) fn new(place: Place, setup: ClientSetup) -> Result<Self, Error> {
+        #[cfg(not(feature = "tls"))]
+        let _ = setup;
+        Ok(Self {
+            #[cfg(feature = "tls")]
+            tls: match place.is_tls() {
+                true => Some(setup.tls.unwrap_or_default().for_host(&place.host.host)?),
+                false => None,
+            },
+            place,
+        })
+    }
+}
 
 impl Connect for Connector {
     fn address(&self) -> String {
-        self.0.to_string()
+        self.place.to_string()
     }
 
     async fn connect(&self) -> io::Result<Connected> {
-        let Self(place) = self;
-        let (mut stream, peer) = tcp::connect(&place.host).await?;
-        let input = handshake::connect(&mut stream, &place.url()).await?;
-        let peer = format!("ws://{peer}{}", place::shown(&place.path));
-        let line = line(Box::new(stream), input, Role::Client, place.ping, peer.into()).await;
-        Ok(line)
+        let (stream, peer) = tcp::connect(&self.place.host).await?;
+        let address: Arc<str> =
+            format!("{}://{peer}{}", self.place.scheme(), place::shown(&self.place.path)).into();
+        let mut raw = Raw { stream: Box::new(stream), peer: Arc::clone(&address), certificate: None };
+        let (url, ping) = (self.place.url(), self.place.ping);
+        #[cfg(feature = "tls")]
+        let tls = self.tls.clone();
+        let opening = async move {
+            #[cfg(feature = "tls")]
+            if let Some(tls) = tls {
+                raw = tls.encrypt(raw.stream, raw.peer).await?;
+            }
+            let input = handshake::connect(&mut raw.stream, &url).await?;
+            Ok(line(raw, input, Role::Client, ping).await)
+        };
+        Ok(Connected::opening(opening, address).with_ip(peer.ip().to_canonical()))
     }
 }
 
 /// The line behind an opening handshake.
-async fn line(
-    stream: Box<dyn Stream>,
-    input: BytesMut,
-    role: Role,
-    ping: Option<Duration>,
-    peer: Arc<str>,
-) -> Connected {
+async fn line(raw: Raw, input: BytesMut, role: Role, ping: Option<Duration>) -> Connected {
+    let Raw { stream, peer, certificate } = raw;
     let notes = Arc::new(Notes::default());
     let messages = Messages::new(stream, input, role, ping, Arc::clone(&notes)).await;
     let stream = Datagrams::new(Frames(messages));
-    Connected { notes: Some(notes), ..Connected::stream(stream, peer) }
+    Connected { notes: Some(notes), ..Connected::boxed(Box::new(stream), peer, certificate) }
 }
 
 /// Messages that carry one frame each.

@@ -1,4 +1,4 @@
-//! `ws://HOST:PORT/PATH`.
+//! `ws://HOST:PORT/PATH`, and the same with `wss`.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,9 +11,13 @@ use crate::transport::host::HostPort;
 /// A line that is silent for this time is pinged: proxies often cut one that is silent for 60 s.
 const PING: Duration = Duration::from_secs(30);
 
+/// A WebSocket inside TLS.
+const WSS: &str = "wss";
+
 /// Where a WebSocket is, and how it is kept alive.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Place {
+    scheme: &'static str,
     pub(super) host: HostPort,
     /// Begins with a slash.
     pub(super) path: String,
@@ -24,7 +28,7 @@ pub(crate) struct Place {
 impl Place {
     /// At the root of a listener.
     pub(crate) fn new(host: HostPort) -> Self {
-        Self { host, path: "/".to_owned(), ping: Some(PING) }
+        Self { scheme: "ws", host, path: "/".to_owned(), ping: Some(PING) }
     }
 
     /// Understands `HOST:PORT/PATH` of an address `SCHEME://HOST:PORT/PATH`.
@@ -36,10 +40,24 @@ impl Place {
                 "the path has the character {character:?}; write it percent-encoded, as %20"
             ));
         }
+        if scheme == WSS {
+            place.scheme = WSS;
+        }
         if !path.is_empty() {
             place.path = path.to_owned();
         }
         Ok(place)
+    }
+
+    /// `ws` or `wss`.
+    pub(super) fn scheme(&self) -> &'static str {
+        self.scheme
+    }
+
+    /// Whether it is inside TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) fn is_tls(&self) -> bool {
+        self.scheme == WSS
     }
 
     /// Takes an option of this scheme; false where it has no such option.
@@ -71,13 +89,13 @@ impl Place {
 
     /// The URL that a request is made of.
     pub(super) fn url(&self) -> String {
-        format!("ws://{}{}", self.host, self.path)
+        format!("{}://{}{}", self.scheme, self.host, self.path)
     }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ws://{}{}", self.host, shown(&self.path))
+        write!(f, "{}://{}{}", self.scheme, self.host, shown(&self.path))
     }
 }
 

@@ -1,0 +1,42 @@
+//! What went wrong in the handshake of a line.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+/// A handshake that failed although somebody was there to do it with. It travels as an [`io::Error`].
+#[derive(Debug)]
+pub(crate) struct HandshakeFailed {
+    reason: String,
+    lasting: bool,
+}
+
+#[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "only TLS can tell whether it lasts"))]
+impl HandshakeFailed {
+    /// For this time: it may work when it is tried again.
+    pub(crate) fn passing(reason: impl Into<String>) -> io::Error {
+        io::Error::other(Self { reason: reason.into(), lasting: false })
+    }
+
+    /// Until somebody changes something, as a certificate.
+    pub(crate) fn lasting(reason: impl Into<String>) -> io::Error {
+        io::Error::other(Self { reason: reason.into(), lasting: true })
+    }
+
+    /// Finds it in an error.
+    pub(crate) fn of(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+
+    pub(crate) fn is_lasting(&self) -> bool {
+        self.lasting
+    }
+}
+
+impl fmt::Display for HandshakeFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl Error for HandshakeFailed {}
