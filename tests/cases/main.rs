@@ -19,3 +19,5 @@ mod c_calls;
 mod c_handlers;
 mod index;
 mod support;
+mod w_websocket;
+mod web;

@@ -16,7 +16,6 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, O
 use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 
-use crate::framing::FramingError;
 use crate::transport::notes::{Farewell, Notes};
 use crate::transport::websocket::guard::{Guard, PIECE};
 use crate::transport::websocket::keepalive::{Due, Keepalive};
@@ -38,7 +37,9 @@ pub(crate) struct Messages<S> {
     sending: Option<Sending>,
     /// The codec may hold answers to pings that it could not write.
     answering: bool,
-    /// What the peer did wrong.
+    /// The peer did what it must not; what else comes is not understood any more.
+    is_deaf: bool,
+    /// What it did wrong.
     failed: Option<(CloseCode, String)>,
     closing: Closing,
 }
@@ -83,6 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Messages<S> {
             keepalive: ping.map(Keepalive::new),
             sending: None,
             answering: false,
+            is_deaf: false,
             failed: None,
             closing: Closing::No,
         }
@@ -90,6 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Messages<S> {
 
     /// The peer has done what this side does not take: gives the error, and keeps what is to be said.
     pub(super) fn fail(&mut self, code: CloseCode, reason: String) -> io::Error {
+        self.is_deaf = true;
         self.failed = Some((code, reason.clone()));
         io::Error::new(io::ErrorKind::InvalidData, reason)
     }
@@ -98,9 +101,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Messages<S> {
         Some(match error {
             WsError::ConnectionClosed | WsError::AlreadyClosed => return None,
             WsError::Io(error) => {
-                if error.get_ref().and_then(|inner| inner.downcast_ref::<FramingError>()).is_some() {
-                    self.failed = Some((CloseCode::Size, error.to_string()));
-                }
+                // Too large: the session finds the words for it.
+                self.is_deaf = error.kind() == io::ErrorKind::InvalidData;
                 error
             }
             WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => io::Error::new(
@@ -108,6 +110,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Messages<S> {
                 "the peer ended the connection without a close frame",
             ),
             WsError::Utf8(error) => self.fail(CloseCode::Invalid, error),
+            WsError::Protocol(error) => {
+                self.fail(CloseCode::Protocol, format!("against the rules of WebSocket: {error}"))
+            }
             error => self.fail(CloseCode::Protocol, error.to_string()),
         })
     }
@@ -133,7 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Messages<S> {
     }
 
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<(Kind, Bytes)>>> {
-        if self.failed.is_some() {
+        if self.is_deaf {
             return Poll::Ready(None);
         }
         self.poll_keepalive(cx)?;
@@ -205,20 +210,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Messages<S> {
         if let Closing::No = self.closing {
             // What is held for the peer stands before the last word.
             ready!(Pin::new(&mut self.codec).poll_flush(cx)).map_err(into_io)?;
-            let (code, reason) = self.failed.clone().unwrap_or_else(|| last_word(self.notes.farewell()));
+            let (code, reason) = self.failed.take().unwrap_or_else(|| last_word(self.notes.farewell()));
             let frame = CloseFrame { code, reason: shortened(&reason).into() };
             Pin::new(&mut self.codec).start_send(Message::Close(Some(frame))).map_err(into_io)?;
             self.closing = Closing::Said;
         }
         if let Closing::Said = self.closing {
             ready!(Pin::new(&mut self.codec).poll_flush(cx)).map_err(into_io)?;
-            if self.failed.is_some() {
+            if self.is_deaf {
                 // What the peer sends is not understood any more, so its close frame is not seen.
                 ready!(Pin::new(self.codec.get_mut()).poll_shutdown(cx))?;
             }
             self.closing = Closing::Waiting;
         }
-        if self.failed.is_some() {
+        if self.is_deaf {
             return self.codec.get_mut().poll_drop_input(cx);
         }
         while let Some(Ok(_)) = ready!(Pin::new(&mut self.codec).poll_next(cx)) {}
