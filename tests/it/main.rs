@@ -21,4 +21,5 @@ mod reconnect;
 mod runtimes;
 mod services;
 mod support;
+mod tls;
 mod vectors;

@@ -104,3 +104,39 @@ pub(super) async fn dial(connector: &Connector) -> io::Result<Connected> {
 fn random() -> f64 {
     SysRng.try_next_u32().map_or(1.0, |number| f64::from(number) / f64::from(u32::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::Connect;
+    use std::sync::Arc;
+
+    struct Nowhere;
+
+    impl Connect for Nowhere {
+        fn address(&self) -> String {
+            "nowhere://".to_owned()
+        }
+
+        async fn connect(&self) -> io::Result<Connected> {
+            Err(io::ErrorKind::ConnectionRefused.into())
+        }
+    }
+
+    #[test]
+    fn what_somebody_has_to_change_first_is_tried_again_after_the_longest_wait() {
+        let (max, now) = (Duration::from_secs(3600), Instant::now());
+        let handshake = |lasting| CloseReason::Handshake { reason: String::new(), lasting };
+        for (reason, longest) in [
+            (CloseReason::AuthenticationFailed("a wrong secret"), true),
+            (handshake(true), true),
+            (handshake(false), false),
+            (CloseReason::Peer, false),
+        ] {
+            let backoff = Backoff::new(Duration::from_millis(1), max);
+            let mut dialer = Dialer::new(Arc::new(Nowhere), backoff, true);
+            dialer.lost(&reason, None, now);
+            assert_eq!(dialer.deadline() == Some(now + max), longest, "{reason}");
+        }
+    }
+}

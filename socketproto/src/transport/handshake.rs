@@ -13,14 +13,9 @@ pub(crate) struct HandshakeFailed {
 
 #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "only TLS can tell whether it lasts"))]
 impl HandshakeFailed {
-    /// For this time: it may work when it is tried again.
-    pub(crate) fn passing(reason: impl Into<String>) -> io::Error {
-        io::Error::other(Self { reason: reason.into(), lasting: false })
-    }
-
-    /// Until somebody changes something, as a certificate.
-    pub(crate) fn lasting(reason: impl Into<String>) -> io::Error {
-        io::Error::other(Self { reason: reason.into(), lasting: true })
+    /// `lasting`: until somebody changes something, as a certificate; else it may work when it is tried again.
+    pub(crate) fn error(reason: impl Into<String>, lasting: bool) -> io::Error {
+        io::Error::other(Self { reason: reason.into(), lasting })
     }
 
     /// Finds it in an error.

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::framing::{Detected, detect};
-use crate::transport::{Connected, Stream};
+use crate::transport::{Connected, HandshakeFailed, Stream};
 
 /// The fatal TLS alert "unexpected message", in clear: what a TLS server answers to one that does not speak TLS.
 const TLS_ALERT: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 10];
@@ -98,7 +98,8 @@ impl Upgrades {
             (_, websocket) => websocket.as_ref().map(|_| "a WebSocket"),
         };
         let taken: Vec<_> = ["STP", "length framing"].into_iter().chain(also).chain(websocket).collect();
-        Err(refused(format!("the first byte, 0x{first:02x}, starts none of {}", taken.join(", "))))
+        let reason = format!("the first byte, 0x{first:02x}, starts none of {}", taken.join(", "));
+        Err(HandshakeFailed::error(reason, false))
     }
 }
 
@@ -109,13 +110,9 @@ async fn refuse_clear(first: u8, mut raw: Raw) -> io::Error {
         let _ = raw.stream.write_all(&TLS_ALERT).await;
         linger(&mut raw.stream).await;
     }
-    refused(format!(
-        "the first byte, 0x{first:02x}, starts no TLS, which is required here: connect with tls://"
-    ))
-}
-
-fn refused(reason: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, reason)
+    let reason =
+        format!("the first byte, 0x{first:02x}, starts no TLS, which is required here: connect with tls://");
+    HandshakeFailed::error(reason, false)
 }
 
 /// Looks at the first byte; the stream gives it once more.

@@ -77,16 +77,17 @@ pub(super) fn handshake_failed(error: io::Error, side: Side) -> io::Error {
     match (tls_error(&error), error.kind()) {
         (Some(error), _) => {
             let (text, lasting) = reason(error, side);
-            if lasting { HandshakeFailed::lasting(text) } else { HandshakeFailed::passing(text) }
+            HandshakeFailed::error(text, lasting)
         }
         (None, io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
-            HandshakeFailed::passing(match side {
+            let reason = match side {
                 Side::Client => {
                     "the server closed in the TLS handshake, without a reason; where it listens without TLS, connect \
                      with tcp://"
                 }
                 Side::Server => "the client closed in the TLS handshake, without a reason",
-            })
+            };
+            HandshakeFailed::error(reason, false)
         }
         (None, _) => error,
     }
@@ -102,7 +103,7 @@ fn broken(error: io::Error, side: Side) -> io::Error {
         ));
     }
     match tls_error(&error).map(|error| reason(error, side)) {
-        Some((text, true)) => HandshakeFailed::lasting(text),
+        Some((text, true)) => HandshakeFailed::error(text, true),
         Some((text, false)) => io::Error::other(text),
         None => error,
     }

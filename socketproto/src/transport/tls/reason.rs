@@ -44,6 +44,7 @@ fn bad_certificate(error: &CertificateError, side: Side) -> String {
         CertificateError::NotValidYet => format!("{its} is not valid yet: is a clock wrong?"),
         CertificateError::NotValidForNameContext { expected, presented } => {
             let expected = expected.to_str();
+            let presented: Vec<&str> = presented.iter().map(|name| plain(name)).collect();
             let presented = if presented.is_empty() { "none".into() } else { presented.join(", ") };
             format!(
                 "{its} is not for {expected}; the names it has: {presented}. Connect to one of them, or say which to \
@@ -69,6 +70,12 @@ fn bad_certificate(error: &CertificateError, side: Side) -> String {
         ),
         other => format!("{its} is not taken: {other}"),
     }
+}
+
+/// The name in text like `DnsName("device.example")`, as rustls gives it.
+fn plain(name: &str) -> &str {
+    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.map_or(name, |inner| inner.trim_matches('"'))
 }
 
 /// The peer says why it does not go on.
