@@ -15,7 +15,7 @@ pub struct ServerFlags {
     /// Takes WebSocket clients too, on tcp://
     #[arg(long)]
     pub websocket: bool,
-    /// A web page's origin that may connect by WebSocket, as http://127.0.0.1:8000; may be given again
+    /// A web page's origin that may connect by WebSocket, as `http://127.0.0.1:8000`; may be given again
     #[arg(long, value_name = "ORIGIN")]
     pub allow_origin: Vec<String>,
     /// The secret that clients have to prove

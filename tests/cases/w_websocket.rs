@@ -9,7 +9,7 @@ use socketproto::prelude::*;
 use socketproto::{Backoff, Client, ConnectionEvent, Limits};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::support::{Echo, HELLO, block_on, m, sealed, start};
+use crate::support::{Echo, HELLO, Received, block_on, m, sealed, start};
 use crate::web::{BINARY, CLOSE, CONTINUATION, FINAL, PING, PONG, TEXT, Web, framed, header, request};
 
 fn echo() -> Echo {
@@ -189,6 +189,62 @@ fn w_03_an_idle_line_is_pinged_and_one_that_does_not_answer_is_lost() {
     let mut peer = Web::connect(server.address());
     let ping = peer.receive().unwrap();
     assert_eq!((ping.first, ping.masked), (FINAL | PING, false));
+}
+
+#[test]
+fn w_03_pings_of_one_who_does_not_read_gather_nowhere() {
+    const PINGS: usize = 40_000;
+    let echo = echo();
+    let mut base = echo.base();
+    let mut peer = Web::connect(&echo.address);
+    let pings = peer.frame(FINAL | PING, &[b'p'; 125]).repeat(PINGS / 100);
+    for _ in 0..100 {
+        peer.send(&pings);
+    }
+    let text = format!("\"{}\"", "x".repeat(1 << 20));
+    peer.send_text(m(0, 20, 7, &text));
+    // While the server could not send, it answered the newest alone.
+    let mut pongs = 0;
+    let mut message = Vec::new();
+    loop {
+        let frame = peer.receive().expect("the connection lives");
+        match frame.first {
+            first if first == FINAL | PONG => pongs += 1,
+            first => {
+                message.extend(frame.payload);
+                if first & FINAL != 0 {
+                    break;
+                }
+            }
+        }
+    }
+    assert!((1..=PINGS).contains(&pongs));
+    assert_eq!(Received::read(&message).show(), format!("21/7: {text}"));
+    drop(peer);
+    echo.is_back_at(&mut base, 2 << 20);
+    echo.end();
+}
+
+#[test]
+fn w_04_a_peer_that_reads_nothing_is_cut() {
+    let (sender, told) = channel();
+    let mut limits = Limits::default();
+    limits.write_timeout = Duration::from_millis(300);
+    let server = start(
+        Server::bind("ws://127.0.0.1:0")
+            .limits(limits)
+            .register_callback(None, None, |message| Ok(message.json().clone()))
+            .on_event(move |_, event| {
+                if let ConnectionEvent::Disconnected { reason } = event {
+                    let _ = sender.send(reason.to_string());
+                }
+            }),
+    );
+    let mut peer = Web::connect(server.address());
+    let request = peer.frame(FINAL | BINARY, &sealed(m(0, 20, 7, &format!("\"{}\"", "x".repeat(1 << 20)))));
+    while std::io::Write::write_all(&mut peer.stream, &request).is_ok() {}
+    let reason = told.recv().unwrap();
+    assert!(reason.starts_with("slow reader"), "{reason}");
 }
 
 #[test]

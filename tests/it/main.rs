@@ -21,5 +21,7 @@ mod reconnect;
 mod runtimes;
 mod services;
 mod support;
+mod thermostat;
 mod tls;
 mod vectors;
+mod websocket;

@@ -1,7 +1,7 @@
 //! TLS: dialogues over it, one port for all, certificates that change while it runs.
 
 mod certificates;
-mod made;
+pub(crate) mod made;
 mod wire;
 
 use std::path::Path;

@@ -10,7 +10,6 @@ use std::time::Instant;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::framing::FramingError;
 use crate::session::{CloseReason, Session};
 use crate::transport::{Farewell, HandshakeFailed, Notes, Stream};
 
@@ -73,7 +72,8 @@ impl Pump {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(0)) => return Err(CloseReason::Peer),
                 Poll::Ready(Ok(_)) => session.handle_input(&mut self.input, now),
-                Poll::Ready(Err(error)) => return refused(&error, session, now),
+                Poll::Ready(Err(error)) if session.handle_refused(&error, now) => return Ok(()),
+                Poll::Ready(Err(error)) => return Err(broken(&error)),
             }
             if self.input.is_empty() {
                 // Frames hold on to the memory they came in; a line that is idle holds none.
@@ -159,19 +159,6 @@ impl Pump {
     }
 }
 
-/// The line itself has judged what the peer sent.
-fn refused(error: &io::Error, session: &mut Session, now: Instant) -> Result<(), CloseReason> {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<FramingError>());
-    match (inner, error.kind()) {
-        (Some(error), _) => {
-            session.handle_framing_error(error, now);
-            Ok(())
-        }
-        (None, io::ErrorKind::InvalidData) => Err(CloseReason::Violation(error.to_string())),
-        (None, _) => Err(broken(error)),
-    }
-}
-
 /// What the peer is told, where the line can say it.
 fn farewell(reason: &CloseReason, is_server: bool) -> Farewell {
     match reason {
@@ -189,6 +176,7 @@ pub(super) fn broken(error: &io::Error) -> CloseReason {
         return CloseReason::Handshake { reason: failed.to_string(), lasting: failed.is_lasting() };
     }
     match error.kind() {
+        io::ErrorKind::InvalidData => CloseReason::Violation(error.to_string()),
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
             CloseReason::Peer
         }

@@ -1,5 +1,6 @@
 //! What becomes of a received frame: the table of protocol.md section 6, and the gate of 5.3.
 
+use std::io;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -47,8 +48,17 @@ impl Session {
         }
     }
 
-    /// A frame that the line itself did not take.
-    pub(crate) fn handle_framing_error(&mut self, error: &FramingError, now: Instant) {
+    /// Takes what a line of whole frames said of one that it did not take; false where that is none of the session's
+    /// matters.
+    pub(crate) fn handle_refused(&mut self, error: &io::Error, now: Instant) -> bool {
+        let framing = error.get_ref().and_then(|inner| inner.downcast_ref());
+        if let Some(error) = framing {
+            self.handle_framing_error(error, now);
+        }
+        framing.is_some()
+    }
+
+    pub(super) fn handle_framing_error(&mut self, error: &FramingError, now: Instant) {
         if self.config.lossy {
             // The frame is dropped, and the next one found.
             return self.malformed(&error.to_string(), now);

@@ -11,7 +11,6 @@ pub(crate) struct HandshakeFailed {
     lasting: bool,
 }
 
-#[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "only TLS can tell whether it lasts"))]
 impl HandshakeFailed {
     /// `lasting`: until somebody changes something, as a certificate; else it may work when it is tried again.
     pub(crate) fn error(reason: impl Into<String>, lasting: bool) -> io::Error {

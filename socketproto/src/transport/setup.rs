@@ -180,7 +180,7 @@ impl ClientSetup {
         if self.tls.is_some() && !place.is_some_and(Place::is_tls) {
             return Err(mistake(
                 "tls",
-                "only addresses of tls:// and wss:// are connected to by TLS; write tls://HOST:PORT",
+                "only addresses of tls:// are connected to by TLS, and those of wss://; write tls://HOST:PORT",
             ));
         }
         let _ = place;

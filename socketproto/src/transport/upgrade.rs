@@ -91,7 +91,8 @@ impl Upgrades {
         let websocket = match (detect(first), &self.websocket) {
             (Some(Detected::WebSocket), Some(websocket)) => return websocket.accept(raw).await,
             _ if self.websocket_alone => {
-                return Err(refused(format!("the first byte, 0x{first:02x}, starts no WebSocket")));
+                let reason = format!("the first byte, 0x{first:02x}, starts no WebSocket");
+                return Err(HandshakeFailed::error(reason, false));
             }
             (Some(Detected::Framing(_)), _) => return Ok(raw.connected()),
             _ if self.framing_is_fixed => return Ok(raw.connected()),

@@ -7,50 +7,50 @@ use rcgen::{
 use socketproto::{ClientTls, ServerTls};
 
 /// A certificate with its chain, and its key.
-pub(super) struct Made {
-    pub(super) chain: String,
-    pub(super) key: String,
-    pub(super) der: Vec<u8>,
+pub(crate) struct Made {
+    pub(crate) chain: String,
+    pub(crate) key: String,
+    pub(crate) der: Vec<u8>,
 }
 
 impl Made {
-    pub(super) fn server_tls(&self) -> ServerTls {
+    pub(crate) fn server_tls(&self) -> ServerTls {
         ServerTls::from_pem(self.chain.as_str(), self.key.as_str()).expect("a certificate and its key")
     }
 
     /// The same settings, with this certificate to show.
-    pub(super) fn shown_by(&self, tls: ClientTls) -> ClientTls {
+    pub(crate) fn shown_by(&self, tls: ClientTls) -> ClientTls {
         tls.identity_pem(self.chain.as_str(), self.key.as_str()).expect("a certificate and its key")
     }
 }
 
 /// Who issues certificates; below others, or a root.
-pub(super) struct Authority {
+pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     /// Its own certificate and those above it, without the root.
     chain: String,
 }
 
 impl Authority {
-    pub(super) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let issuer = CertifiedIssuer::self_signed(authority(name), key()).expect("a certificate");
         Self { issuer, chain: String::new() }
     }
 
     /// One whose certificate is issued by this one.
-    pub(super) fn below(&self, name: &str) -> Self {
+    pub(crate) fn below(&self, name: &str) -> Self {
         let issuer = CertifiedIssuer::signed_by(authority(name), key(), &self.issuer).expect("a certificate");
         let chain = format!("{}{}", issuer.pem(), self.chain);
         Self { issuer, chain }
     }
 
     /// Its own certificate.
-    pub(super) fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         self.issuer.pem()
     }
 
     /// Issues a certificate for these names.
-    pub(super) fn issue<const N: usize>(
+    pub(crate) fn issue<const N: usize>(
         &self,
         names: [&str; N],
         change: impl FnOnce(&mut CertificateParams),
@@ -66,17 +66,17 @@ impl Authority {
         }
     }
 
-    pub(super) fn server<const N: usize>(&self, names: [&str; N]) -> Made {
+    pub(crate) fn server<const N: usize>(&self, names: [&str; N]) -> Made {
         self.issue(names, |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth])
     }
 
-    pub(super) fn client(&self, name: &str) -> Made {
+    pub(crate) fn client(&self, name: &str) -> Made {
         self.issue([name], |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth])
     }
 }
 
 /// A certificate that nobody but itself has issued.
-pub(super) fn self_signed<const N: usize>(
+pub(crate) fn self_signed<const N: usize>(
     names: [&str; N],
     change: impl FnOnce(&mut CertificateParams),
 ) -> Made {

@@ -218,7 +218,7 @@ fn check_answer(headers: &HeaderMap, key: &str) -> Result<(), &'static str> {
 }
 
 fn no_websocket(reason: &str) -> io::Error {
-    HandshakeFailed::passing(format!("the server gives no WebSocket: {reason}"))
+    HandshakeFailed::error(format!("the server gives no WebSocket: {reason}"), false)
 }
 
 /// What a peer says, for a log: short, and without control characters.
