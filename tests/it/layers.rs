@@ -112,7 +112,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "endpoint",
         ],
     ),
-    ("private", &["id", "fault", "contain", "message", "peer", "service", "actix"]),
+    ("private", &["id", "fault", "contain", "message", "peer", "service", "actix", "transport"]),
 ];
 
 /// Modules without I/O, clock and randomness, and what would bring them in.

@@ -3,6 +3,7 @@
 //! A test that needs a program of `examples/` says so where it is missing; `tests/run.sh` builds them all.
 
 mod auth;
+mod autobahn;
 mod both_ways;
 #[cfg(target_os = "linux")]
 mod descriptors;

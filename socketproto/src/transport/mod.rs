@@ -19,7 +19,7 @@ mod tcp;
 mod tls;
 mod upgrade;
 #[cfg(feature = "websocket")]
-mod websocket;
+pub(crate) mod websocket;
 
 use std::io;
 use std::sync::Arc;

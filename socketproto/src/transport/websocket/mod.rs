@@ -5,6 +5,7 @@
 //! frames ◀─Datagrams─▶ Frames ─▶ Messages ─▶ codec ─▶ Guard ─▶ TCP or TLS
 //! ```
 
+mod echo;
 mod guard;
 mod handshake;
 mod keepalive;
@@ -31,6 +32,7 @@ use crate::transport::notes::Notes;
 use crate::transport::tls::ToHost;
 use crate::transport::upgrade::{AcceptWebSocket, Raw, Upgrades, Upgrading};
 use crate::transport::{Accept, ClientSetup, Connect, Connected, tcp};
+pub use echo::{echo_as_client, echo_as_server};
 use handshake::Rules;
 use messages::{Kind, Messages};
 pub(crate) use place::Place;
