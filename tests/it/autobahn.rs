@@ -76,7 +76,7 @@ async fn servers_pass_the_autobahn_cases() {
     });
     let output = within(suite("servers").arg(port.to_string()).output()).await.expect("python3");
     serve.abort();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
     judge("servers", &String::from_utf8(output.stdout).expect("JSON"));
 }
 
@@ -107,6 +107,7 @@ async fn clients_pass_the_autobahn_cases() {
     let mut errors = String::new();
     let mut stderr = program.stderr.take().expect("stderr is piped");
     within(stderr.read_to_string(&mut errors)).await.expect("UTF-8");
-    assert!(within(program.wait()).await.expect("it ends").success(), "{errors}");
+    let status = within(program.wait()).await.expect("it ends");
+    assert!(status.success(), "{status}: {errors}");
     judge("clients", &results);
 }

@@ -5,6 +5,7 @@
 mod auth;
 mod autobahn;
 mod both_ways;
+mod browser;
 #[cfg(target_os = "linux")]
 mod descriptors;
 mod examples;

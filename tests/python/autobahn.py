@@ -8,15 +8,14 @@ The results go to stdout as JSON, a case with its behaviour and that of its clos
 
 import asyncio
 import json
+import os
 import sys
-
-VERSION = "0.1.0"
 
 try:
     import kosoku
 except ImportError:
     sys.exit(
-        f"the package kosoku is missing: run `python3 -m pip install kosoku=={VERSION}`, "
+        "the package kosoku is missing: run `python3 -m pip install -r tests/python/requirements.txt`, "
         "or tests/run.sh, which puts it into target/python"
     )
 
@@ -38,6 +37,9 @@ def main(side, *arguments):
         results = failure.results
     table = {case.case_id: [case.behavior.value, case.behavior_close.value] for case in results}
     json.dump(table, sys.stdout)
+    sys.stdout.flush()
+    # The package's own threads may outlive the interpreter, which then sometimes crashes at its end.
+    os._exit(0)
 
 
 if __name__ == "__main__":
