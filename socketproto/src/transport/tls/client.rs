@@ -131,6 +131,13 @@ impl ClientTls {
         Ok(Arc::clone(current.get_or_insert(config)))
     }
 
+    /// The handshake on a stream of a test.
+    #[cfg(test)]
+    pub(super) async fn over(self, stream: Box<dyn Stream>) -> io::Result<Connected> {
+        let name = self.0.source.server_name.clone().ok_or(io::ErrorKind::InvalidInput)?;
+        handshake(self.current().map_err(io::Error::other)?, name, stream, "tls://server".into()).await
+    }
+
     /// What connects to a host.
     pub(crate) fn connector(self, place: HostPort) -> Result<Connector> {
         // What is wrong is told at the start, not with each attempt.
