@@ -33,6 +33,10 @@ impl ServerSetup {
     ///
     /// # Errors
     /// [`Error::Config`] where they do not.
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(unused_variables, reason = "without TLS there is nothing to check")
+    )]
     pub(crate) fn check(&self, place: Option<&Place>, has_secret: bool) -> Result<(), Error> {
         #[cfg(feature = "tls")]
         {
@@ -41,7 +45,6 @@ impl ServerSetup {
                 self.check_trust(place, has_secret)?;
             }
         }
-        let _ = (place, has_secret);
         Ok(())
     }
 
@@ -54,6 +57,10 @@ impl ServerSetup {
     }
 
     /// What a listener of byte streams takes beside frames.
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(unused_variables, reason = "what is taken depends on it with TLS alone")
+    )]
     pub(crate) fn upgrades(&self, place: &Place, options: &Options) -> Upgrades {
         let upgrades =
             Upgrades { framing_is_fixed: options.framing.is_some() || options.lossy, ..Upgrades::default() };
@@ -62,7 +69,6 @@ impl ServerSetup {
             let tls: Box<dyn AcceptTls> = Box::new(tls.clone());
             return Upgrades { tls: Some(tls), require_tls: self.requires_tls(Some(place)), ..upgrades };
         }
-        let _ = place;
         upgrades
     }
 }
@@ -117,6 +123,10 @@ impl ClientSetup {
     ///
     /// # Errors
     /// [`Error::Config`] where they do not.
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(unused_variables, reason = "without TLS there is nothing to check")
+    )]
     pub(crate) fn check(&self, place: Option<&Place>) -> Result<(), Error> {
         #[cfg(feature = "tls")]
         if self.tls.is_some() && !matches!(place, Some(Place::Tls(_))) {
@@ -125,7 +135,6 @@ impl ClientSetup {
                 "only addresses of tls:// are connected to by TLS; write tls://HOST:PORT",
             ));
         }
-        let _ = place;
         Ok(())
     }
 }
