@@ -313,7 +313,10 @@ mod tests {
             drop(theirs);
             read
         };
-        let (read, ()) = tokio::join!(speaks, linger(&mut ours));
+        let ends = async move {
+            linger(&mut ours).await;
+        };
+        let (read, ()) = tokio::join!(speaks, ends);
         assert_eq!(read, "goodbye");
     }
 
