@@ -126,7 +126,7 @@ impl Peer {
         self.link.view().auth_state
     }
 
-    /// Whether the peer, or this side towards it, has proved the secret.
+    /// Whether the peer, or this side towards it, has proved the secret; or the peer's certificate is taken for it.
     pub fn is_trusted(&self) -> bool {
         self.auth_state() == AuthState::Trusted
     }

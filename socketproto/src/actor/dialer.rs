@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rand::TryRng;
 use rand::rngs::SysRng;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::backoff::{Attempts, Backoff};
 use crate::session::CloseReason;
@@ -44,7 +44,9 @@ impl Dialer {
     pub(super) fn lost(&mut self, reason: &CloseReason, ready_for: Option<Duration>, now: Instant) {
         let wait = match reason {
             CloseReason::AuthenticationFailed(_) | CloseReason::Handshake { lasting: true, .. } => {
-                self.attempts.longest()
+                let wait = self.attempts.longest();
+                warn!(%reason, ?wait, "connects again, which helps once somebody has changed something");
+                wait
             }
             _ => self.attempts.wait(ready_for, random()),
         };

@@ -43,6 +43,10 @@ impl ServerSetup {
     ///
     /// # Errors
     /// [`Error::Config`] where they do not.
+    #[cfg_attr(
+        not(all(feature = "tls", feature = "websocket")),
+        expect(unused_variables, reason = "there is less to check")
+    )]
     pub(crate) fn check(
         &self,
         place: Option<&Place>,
@@ -58,7 +62,6 @@ impl ServerSetup {
         }
         #[cfg(feature = "websocket")]
         self.check_websocket(place, options)?;
-        let _ = (place, options, has_secret);
         Ok(())
     }
 
@@ -71,6 +74,10 @@ impl ServerSetup {
     }
 
     /// What a listener of byte streams takes beside frames.
+    #[cfg_attr(
+        not(any(feature = "tls", feature = "websocket")),
+        expect(unused_variables, reason = "nothing that is taken depends on it")
+    )]
     pub(crate) fn upgrades(&self, place: &Place, options: &Options) -> Upgrades {
         #[cfg_attr(
             not(any(feature = "tls", feature = "websocket")),
@@ -88,7 +95,6 @@ impl ServerSetup {
             upgrades.websocket = self.websocket(place);
             upgrades.websocket_alone = matches!(place, Place::WebSocket(_));
         }
-        let _ = place;
         upgrades
     }
 }
@@ -175,6 +181,10 @@ impl ClientSetup {
     ///
     /// # Errors
     /// [`Error::Config`] where they do not.
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(unused_variables, reason = "without TLS there is nothing to check")
+    )]
     pub(crate) fn check(&self, place: Option<&Place>) -> Result<(), Error> {
         #[cfg(feature = "tls")]
         if self.tls.is_some() && !place.is_some_and(Place::is_tls) {
@@ -183,7 +193,6 @@ impl ClientSetup {
                 "only addresses of tls:// are connected to by TLS, and those of wss://; write tls://HOST:PORT",
             ));
         }
-        let _ = place;
         Ok(())
     }
 }

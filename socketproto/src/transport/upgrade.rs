@@ -310,6 +310,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_still_speaks_gets_the_last_word_all_the_same() {
+        let (mut theirs, mut ours) = duplex(8);
+        ours.write_all(b"goodbye").await.unwrap();
+        let speaks = async {
+            theirs.write_all(&[0; 1000]).await.unwrap();
+            let mut read = String::new();
+            theirs.read_to_string(&mut read).await.unwrap();
+            drop(theirs);
+            read
+        };
+        let ends = async move {
+            linger(&mut ours).await;
+        };
+        let (read, ()) = tokio::join!(speaks, ends);
+        assert_eq!(read, "goodbye");
+    }
+
+    #[tokio::test]
     async fn where_nothing_but_frames_is_taken_there_is_no_handshake() {
         let (_theirs, ours) = duplex(1);
         assert!(matches!(upgrade(ours, "tcp://peer", &Arc::default()).io, Io::Stream(_)));

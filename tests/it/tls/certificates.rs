@@ -183,7 +183,7 @@ async fn a_certificate_shows_who_calls_and_is_trusted_where_that_is_said() {
         }
         let peers = server.peers();
         assert_eq!(peers.last().map(Peer::is_trusted), Some(trust));
-        assert_eq!(peers.last().and_then(|peer| peer.certificate()).as_deref(), Some(&*operator.der));
+        assert_eq!(peers.last().and_then(Peer::certificate).as_deref(), Some(&*operator.der));
 
         let unknown = within(connect(trusting(&authority))).await.expect("a certificate may be missing");
         let error = within(unknown.execute::<_, u32>(1, &7)).await.expect_err("nor secret nor certificate");

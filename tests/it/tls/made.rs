@@ -56,6 +56,7 @@ impl Authority {
         change: impl FnOnce(&mut CertificateParams),
     ) -> Made {
         let mut params = params(names);
+        params.use_authority_key_identifier_extension = true;
         change(&mut params);
         let key = key();
         let made = params.signed_by(&key, &self.issuer).expect("a certificate");

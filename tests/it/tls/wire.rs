@@ -8,13 +8,15 @@ use socketproto::prelude::*;
 use socketproto::{Error, Message};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::process::Command;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::version::TLS12;
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::made::{Authority, Made};
-use super::{dial, echo, localhost, place, trusting};
+use super::{Folder, dial, echo, localhost, place, trusting};
 use crate::support::{encoded, framed, json, within};
 
 /// What a peer of another make trusts.
@@ -190,6 +192,13 @@ async fn no_bytes_behind_the_first_of_tls_do_harm() {
         let _ = line.shutdown().await;
         rest(&mut line).await;
     }
+    // Every alert there can be, close_notify among them, instead of the rest of the handshake.
+    for alert in 0..=u8::MAX {
+        let mut line = dial(&server).await;
+        let _ = line.write_all(&[&hello[..], &[0x15, 3, 3, 0, 2, 1 + alert % 2, alert]].concat()).await;
+        let _ = line.shutdown().await;
+        rest(&mut line).await;
+    }
     assert_eq!(executed.load(Ordering::SeqCst), 0);
     serves(&server, &authority).await;
     within(server.shutdown()).await.expect("nothing is left");
@@ -232,6 +241,63 @@ fn acceptor(made: &Made) -> TlsAcceptor {
     let key = PrivateKeyDer::from_pem_slice(made.key.as_bytes()).expect("a key");
     let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key);
     TlsAcceptor::from(Arc::new(config.expect("they belong together")))
+}
+
+/// Speaks TLS by OpenSSL, as the peers of the Python library would: asks once, and leaves with close_notify.
+const PYTHON: &str = r#"
+import json, socket, ssl, struct, sys, zlib
+
+port, authority = sys.argv[1:]
+plain = socket.create_connection(("127.0.0.1", int(port)))
+line = ssl.create_default_context(cafile=authority).wrap_socket(plain, server_hostname="localhost")
+text = json.dumps({"service_id": 30, "data_id": 1, "status": 0, "data": "ä" * 100000}).encode()
+frame = text + struct.pack(">I", zlib.crc32(text))
+line.sendall(struct.pack(">I", len(frame)) + frame)
+answer = line.makefile("rb")
+length, = struct.unpack(">I", answer.read(4))
+print(line.version(), len(json.loads(answer.read(length)[:-4])["data"]))
+line.unwrap()
+"#;
+
+#[tokio::test]
+async fn a_peer_of_another_make_is_served_and_leaves_in_peace() {
+    let (authority, tls) = localhost();
+    let (builder, mut ends) = echo("tls://127.0.0.1:0");
+    let server = builder.tls(tls).start().await.expect("a free port");
+    let folder = Folder::new();
+    let mut python = Command::new("python3");
+    let port = place(&server).rsplit_once(':').expect("a port").1;
+    python.args(["-c", PYTHON, port]).arg(folder.file("authority.pem", authority.pem())).kill_on_drop(true);
+    let ended = within(python.output()).await.expect("python3 can be run");
+    let said = String::from_utf8_lossy(&ended.stdout);
+    assert_eq!(said, "TLSv1.3 100000\n", "{}", String::from_utf8_lossy(&ended.stderr));
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    assert_eq!(within(ends.recv()).await.as_deref(), Some("closed by the peer"));
+    within(server.shutdown()).await.expect("nothing is left");
+}
+
+#[tokio::test]
+async fn tls_1_2_is_spoken_too() {
+    let (authority, tls) = localhost();
+    let asks = tls.clone().client_ca_pem(authority.pem()).expect("a certificate");
+    let mut roots = RootCertStore::empty();
+    let pem = authority.pem();
+    roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate")).expect("an authority");
+    let old = ClientConfig::builder_with_protocol_versions(&[&TLS12]).with_root_certificates(roots);
+    let old = TlsConnector::from(Arc::new(old.with_no_client_auth()));
+    for (tls, taken) in [(tls, true), (asks, false)] {
+        let (builder, _ends) = echo("tls://127.0.0.1:0");
+        let server = builder.tls(tls).start().await.expect("a free port");
+        match within(old.connect(name(), dial(&server).await)).await {
+            Ok(mut line) => {
+                within(line.write_all(&request())).await.expect("the server is there");
+                assert!(within(line.read_u8()).await.is_ok(), "the request is answered");
+                assert!(taken);
+            }
+            Err(error) => assert!(!taken, "{error}"),
+        }
+        within(server.shutdown()).await.expect("nothing is left");
+    }
 }
 
 #[tokio::test]

@@ -132,6 +132,13 @@ impl ClientTls {
         Ok(Arc::clone(current.get_or_insert(config)))
     }
 
+    /// The handshake on a stream of a test.
+    #[cfg(test)]
+    pub(super) async fn over(self, stream: Box<dyn Stream>) -> io::Result<Connected> {
+        let name = self.0.source.server_name.clone().ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(ToHost { tls: self, name }.encrypt(stream, "tls://server".into()).await?.connected())
+    }
+
     /// What encrypts the lines to a host.
     pub(crate) fn for_host(self, host: &str) -> Result<ToHost> {
         // What is wrong is told at the start, not with each attempt.

@@ -1,7 +1,5 @@
 //! Why TLS failed, in one sentence with its remedy.
 
-use std::time::Duration;
-
 use tokio_rustls::rustls::pki_types::UnixTime;
 use tokio_rustls::rustls::{AlertDescription, CertificateError, Error};
 
@@ -120,19 +118,20 @@ fn distance(from: UnixTime, to: UnixTime) -> String {
             return format!("{} {unit}", seconds / size);
         }
     }
-    format!("{:?}", Duration::from_secs(seconds))
+    format!("{seconds} seconds")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn times_are_said_in_units_of_a_size_one_can_grasp() {
         let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
         for (seconds, expected) in [
-            (0, "0s"),
-            (119, "119s"),
+            (0, "0 seconds"),
+            (119, "119 seconds"),
             (120, "2 minutes"),
             (7_200, "2 hours"),
             (172_799, "47 hours"),
@@ -140,6 +139,6 @@ mod tests {
         ] {
             assert_eq!(distance(at(5), at(5 + seconds)), expected);
         }
-        assert_eq!(distance(at(5), at(0)), "0s");
+        assert_eq!(distance(at(5), at(0)), "0 seconds");
     }
 }
