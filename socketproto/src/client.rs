@@ -53,11 +53,18 @@ use crate::transport::{self, Address, ClientSetup, Connector, Options};
 pub struct Client(Peer);
 
 impl Client {
-    /// Begins a connection to an address: `tcp://HOST:PORT`, `tls://HOST:PORT` (with the feature `tls`) or `mem://NAME`;
-    /// await it to connect.
+    /// Begins a connection to an address; await it to connect.
     ///
-    /// Options: `?peer=old` speaks to a peer of the Python library; `?format=struct` sends struct frames until the
-    /// peer shows its own format.
+    /// | address | connects to |
+    /// | --- | --- |
+    /// | `tcp://HOST:PORT` | a listener of `tcp://` |
+    /// | `tls://HOST:PORT` | one that takes TLS (feature `tls`) |
+    /// | `ws://HOST:PORT/PATH`, `wss://..` | one that takes a WebSocket, there, or at `/` where no path is said (feature `websocket`, the second with `tls`) |
+    /// | `mem://NAME` | a listener of this process |
+    ///
+    /// Options: `?peer=old` speaks to a peer of the Python library, which no WebSocket leads to; `?format=struct` sends
+    /// struct frames until the peer shows its own format; `?ping=SECONDS` and `?ping=off` of `ws` and `wss` are those of
+    /// [`Server::bind`](crate::Server::bind).
     pub fn connect(address: impl Into<String>) -> ClientBuilder {
         ClientBuilder::new(Target::Address(address.into()))
     }

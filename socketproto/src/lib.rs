@@ -56,6 +56,8 @@
 //! - `derive` (default): the derive macros.
 //! - `actix`: services that are actix actors already.
 //! - `tls`: `tls://` addresses, and TLS beside frames on `tcp://`: `ServerTls`, `ClientTls`.
+//! - `websocket`: `ws://` addresses, with `tls` `wss://` too, and `ServerBuilder::websocket`: browsers as clients.
+//! - `full`: all of them.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

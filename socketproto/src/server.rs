@@ -63,9 +63,20 @@ struct Inner {
 }
 
 impl Server {
-    /// Begins a server on an address: `tcp://HOST:PORT` (port 0 takes a free one), `tls://HOST:PORT` (the same, by
-    /// TLS, with the feature `tls`) or `mem://NAME` (no name takes a free one). Options: `?framing=stp` or `length` fixes the framing, which the first byte of a client tells
-    /// otherwise.
+    /// Begins a server on an address.
+    ///
+    /// | address | listens on |
+    /// | --- | --- |
+    /// | `tcp://HOST:PORT` | port 0 takes a free one |
+    /// | `tls://HOST:PORT` | the same, by TLS (feature `tls`) |
+    /// | `ws://HOST:PORT/PATH` | a port where the path, `/` unless said, gives a WebSocket, and nothing else is taken (feature `websocket`) |
+    /// | `wss://HOST:PORT/PATH` | the same, by TLS (features `tls` and `websocket`) |
+    /// | `mem://NAME` | this process; no name takes a free one |
+    ///
+    /// | option | of | meaning |
+    /// | --- | --- | --- |
+    /// | `framing=stp`, `framing=length` | all; WebSockets carry no STP | fixes the framing, which the first byte of a client tells otherwise |
+    /// | `ping=SECONDS`, `ping=off` | `ws`, `wss` | a peer that is silent for so long, 1 to 86400 s, is pinged, and is lost where it stays silent for as long again; 30 s unless said |
     pub fn bind(address: impl Into<String>) -> ServerBuilder {
         ServerBuilder::new(Source::Address(address.into()))
     }

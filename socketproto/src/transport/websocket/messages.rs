@@ -153,7 +153,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Messages<S> {
                 Message::Text(text) => return Poll::Ready(self.received(Kind::Text, text.into())),
                 Message::Close(frame) => {
                     // The answer leaves if it can; nobody waits for it.
-                    let _ = Pin::new(&mut self.codec).poll_flush(cx);
+                    if Pin::new(&mut self.codec).poll_flush(cx).is_ready() {
+                        let _ = Pin::new(self.codec.get_mut()).poll_shutdown(cx);
+                    }
                     return Poll::Ready(goodbye(frame).map(Err));
                 }
                 // The codec answers when it is polled next, which is at once.
@@ -227,7 +229,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Messages<S> {
             return self.codec.get_mut().poll_drop_input(cx);
         }
         while let Some(Ok(_)) = ready!(Pin::new(&mut self.codec).poll_next(cx)) {}
-        Poll::Ready(Ok(()))
+        Pin::new(self.codec.get_mut()).poll_shutdown(cx)
     }
 }
 
