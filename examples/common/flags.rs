@@ -11,9 +11,15 @@ use tracing_subscriber::EnvFilter;
 /// How a server is run.
 #[derive(Debug, Parser)]
 pub struct ServerFlags {
-    /// Where to listen: tcp://HOST:PORT, port 0 for a free one; `unix:///PATH`; `systemd://`
+    /// Where to listen: tcp://HOST:PORT or ws://HOST:PORT, port 0 for a free one; `unix:///PATH`; `systemd://`
     #[arg(long, value_name = "URL", default_value = "tcp://127.0.0.1:0")]
     pub listen: String,
+    /// Takes WebSocket clients too, on tcp://
+    #[arg(long)]
+    pub websocket: bool,
+    /// A web page's origin that may connect by WebSocket, as `http://127.0.0.1:8000`; may be given again
+    #[arg(long, value_name = "ORIGIN")]
+    pub allow_origin: Vec<String>,
     /// The secret that clients have to prove
     #[arg(long, value_name = "TEXT")]
     pub secret: Option<String>,
@@ -38,7 +44,8 @@ impl ServerFlags {
     /// # Errors
     /// Where the secret is empty.
     pub fn server(self) -> Result<ServerBuilder> {
-        let mut server = Server::bind(self.listen);
+        let mut server =
+            Server::bind(self.listen).websocket(self.websocket).allowed_origins(self.allow_origin);
         if let Some(secret) = self.secret {
             server = server.secret(Secret::from_text(secret)?);
         }

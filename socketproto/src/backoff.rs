@@ -8,7 +8,7 @@ const PROVEN: Duration = Duration::from_secs(10);
 /// The waits between attempts to connect: exponential, with full jitter.
 ///
 /// The bound of the wait doubles with each attempt from `min` up to `max`; the wait itself is any time up to the bound,
-/// so that clients that lost one server do not come back together. A wrong secret waits `max` at once.
+/// so that clients that lost one server do not come back together. A wrong secret or certificate waits `max` at once.
 ///
 /// ```
 /// use socketproto::Backoff;

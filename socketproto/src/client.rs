@@ -22,7 +22,9 @@ use crate::registering::registers_at_run_time;
 use crate::secret::Secret;
 use crate::service::{Call, Service};
 use crate::session::Role;
-use crate::transport::{self, Address, Connector, Options};
+#[cfg(feature = "tls")]
+use crate::transport::ClientTls;
+use crate::transport::{self, Address, ClientSetup, Connector, Options};
 
 /// A connection to a server. Clones mean the same connection; it is closed when the last of them, and of its
 /// [`Peer`]s and calls, is dropped.
@@ -52,14 +54,22 @@ use crate::transport::{self, Address, Connector, Options};
 pub struct Client(Peer);
 
 impl Client {
-    /// Begins a connection to an address: `tcp://HOST:PORT` (all addresses of a name are tried), `unix:///PATH` (feature
-    /// `unix`, on Unix) or `mem://NAME`; await it to connect.
+    /// Begins a connection to an address; await it to connect.
+    ///
+    /// | address | connects to |
+    /// | --- | --- |
+    /// | `tcp://HOST:PORT` | a listener of `tcp://` |
+    /// | `unix:///PATH` | a socket in the file system (feature `unix`, on Unix) |
+    /// | `tls://HOST:PORT` | one that takes TLS (feature `tls`) |
+    /// | `ws://HOST:PORT/PATH`, `wss://..` | one that takes a WebSocket, there, or at `/` where no path is said (feature `websocket`, the second with `tls`) |
+    /// | `mem://NAME` | a listener of this process |
+    ///
+    /// Options: `?peer=old` speaks to a peer of the Python library, which no WebSocket leads to; `?format=struct` sends
+    /// struct frames until the peer shows its own format; `?ping=SECONDS` and `?ping=off` of `ws` and `wss` are those of
+    /// [`Server::bind`](crate::Server::bind).
     ///
     /// A name is resolved anew at each attempt to connect, and all its addresses are tried. An IPv6 address stands in
     /// brackets, as in `tcp://[::1]:4000`.
-    ///
-    /// Options: `?peer=old` speaks to a peer of the Python library; `?format=struct` sends struct frames until the
-    /// peer shows its own format.
     pub fn connect(address: impl Into<String>) -> ClientBuilder {
         ClientBuilder::new(Target::Address(address.into()))
     }
@@ -112,6 +122,7 @@ impl AsRef<Peer> for Client {
 pub struct ClientBuilder {
     target: Target,
     settings: Settings,
+    setup: ClientSetup,
     old_peer: bool,
     backoff: Backoff,
     lazy: bool,
@@ -126,7 +137,8 @@ enum Target {
 impl ClientBuilder {
     fn new(target: Target) -> Self {
         let settings = Settings::new();
-        Self { target, settings, old_peer: false, backoff: Backoff::default(), lazy: false }
+        let setup = ClientSetup::default();
+        Self { target, settings, setup, old_peer: false, backoff: Backoff::default(), lazy: false }
     }
 
     /// Proves to the server that this side knows the secret.
@@ -276,6 +288,23 @@ impl ClientBuilder {
         self
     }
 
+    /// Whom to trust on `tls://`, and the certificate to show there; without it the authorities of the web are trusted
+    /// and none is shown.
+    ///
+    /// ```
+    /// use socketproto::{Client, ClientTls};
+    ///
+    /// # async fn demo() -> socketproto::Result<()> {
+    /// let tls = ClientTls::new().ca_file("ca.pem")?;
+    /// let client = Client::connect("tls://device.example:4000").tls(tls).await?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: ClientTls) -> Self {
+        self.setup.tls = Some(tls);
+        self
+    }
+
     /// What is taken from the server.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.settings.limits(limits);
@@ -283,30 +312,36 @@ impl ClientBuilder {
     }
 
     async fn open(self) -> Result<Client> {
-        let Self { target, settings, old_peer, backoff, lazy } = self;
-        let (connector, mut options) = match target {
+        let Self { target, settings, setup, old_peer, backoff, lazy } = self;
+        let (connector, options) = match target {
             Target::Address(address) => {
-                let Address { place, options } = Address::parse(&address)?;
-                (transport::connector(place)?, options)
+                let mut address = Address::parse(&address)?;
+                if old_peer {
+                    address.set_old_peer()?;
+                }
+                (transport::connector(address.place, setup)?, address.options)
             }
             Target::Own(connector) => {
-                let options = Options::of(&connector.address())?;
+                setup.check(None)?;
+                let mut options = Options::of(&connector.address())?;
+                options.old_peer |= old_peer;
                 (connector, options)
             }
         };
-        options.old_peer |= old_peer;
         let endpoint = settings.build(Role::Client, &options)?;
         let runtime = Runtime::current()?;
         runtime.run(move || connect(Connect { connector, endpoint, backoff, lazy })).await?.map(Client)
     }
 }
 
-/// Connects, and waits until calls can be made: the line is there within 5 s, HELLO is answered, and where a secret is
+/// Connects, and waits until calls can be made: the line is there within 5 s, and its TLS
+/// handshake done within [`Limits::first_byte_timeout`], HELLO is answered, and where a secret is
 /// set the server has taken the key.
 ///
 /// # Errors
 /// [`Error::Address`](crate::Error::Address), [`Error::Config`](crate::Error::Config) and its kin for what was said to
 /// the builder; [`Error::Connect`](crate::Error::Connect) where nobody answers,
+/// [`Error::Handshake`](crate::Error::Handshake) where TLS fails,
 /// [`Error::AuthenticationFailed`](crate::Error::AuthenticationFailed),
 /// [`Error::PeerTooOld`](crate::Error::PeerTooOld), [`Error::NotReady`](crate::Error::NotReady).
 impl IntoFuture for ClientBuilder {

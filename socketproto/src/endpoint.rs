@@ -23,6 +23,7 @@ use crate::transport::Options;
 /// The settings of an endpoint.
 pub(crate) struct Settings {
     pub(crate) secret: Option<Secret>,
+    pub(crate) trust_certificates: bool,
     channel_name: Option<String>,
     /// A client: whether it authenticates by itself; a server: whether it expects that of its clients.
     pub(crate) auto_auth: bool,
@@ -38,6 +39,7 @@ impl Settings {
     pub(crate) fn new() -> Self {
         Self {
             secret: None,
+            trust_certificates: false,
             channel_name: None,
             auto_auth: true,
             limits: Limits::default(),
@@ -138,6 +140,7 @@ impl Settings {
             session: new_session()?,
             channel_name: self.channel_name.as_deref().map(Into::into),
             secret: self.secret.is_some(),
+            trust_certificates: self.trust_certificates,
             auto_auth: self.auto_auth,
             reconnect: role == Role::Client,
             hello: !options.old_peer,

@@ -141,6 +141,15 @@ pub enum Error {
         /// The operating system's reason.
         source: io::Error,
     },
+    /// Somebody answered at the address, but both sides could not come together: TLS failed, most often for a
+    /// certificate.
+    #[error("no connection to {address}: {reason}")]
+    Handshake {
+        /// The address as given.
+        address: Box<str>,
+        /// What failed, and the remedy.
+        reason: Box<str>,
+    },
     /// The connection ended before it was ready.
     #[error("connection to {address} ended before it was ready: {reason}")]
     NotReady {
@@ -247,7 +256,7 @@ impl Error {
     pub const fn cause(&self) -> Cause {
         match self {
             Self::Fault { .. } | Self::Decode { .. } | Self::PeerTooOld { .. } => Cause::Peer,
-            Self::AuthenticationFailed { .. } => Cause::Peer,
+            Self::AuthenticationFailed { .. } | Self::Handshake { .. } => Cause::Peer,
             Self::TimedOut { .. } | Self::ConnectionLost { .. } | Self::NotReady { .. } => Cause::Transport,
             Self::NotSent { .. } | Self::Connect { .. } | Self::Bind { .. } | Self::Random(_) => {
                 Cause::Transport

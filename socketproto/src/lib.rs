@@ -58,6 +58,8 @@
 //! - `unix` (default): Unix sockets (`unix://`), and listeners handed over by systemd (`systemd://`), on Unix.
 //! - `actix`: services that are actix actors already.
 //! - `blocking`: the same API for programs without a runtime.
+//! - `tls`: `tls://` addresses, and TLS beside frames on `tcp://`: `ServerTls`, `ClientTls`.
+//! - `websocket`: `ws://` addresses, with `tls` `wss://` too, and `ServerBuilder::websocket`: browsers as clients.
 //! - `full`: all of them.
 
 #![forbid(unsafe_code)]
@@ -120,6 +122,8 @@ pub use server::{Server, ServerBuilder};
 pub use service::{BlockingCall, Call, Entry, Lifecycle, OwnService, Service, ServiceTable};
 #[cfg(feature = "derive")]
 pub use socketproto_derive::{Client, Service};
+#[cfg(feature = "tls")]
+pub use transport::{ClientTls, ServerTls};
 
 /// What most programs need.
 ///

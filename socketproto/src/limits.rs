@@ -28,7 +28,7 @@ pub struct Limits {
     pub untrusted_buffered: usize,
     /// Bytes unsent to a peer that has yet to authenticate: 16 KiB. More disconnects it.
     pub untrusted_unsent: usize,
-    /// Time from accept to the first byte: 10 s.
+    /// Time from accept to the first byte, the handshake of TLS included: 10 s. A client's handshake may take as long.
     pub first_byte_timeout: Duration,
     /// Time from accept, and from the begin of a login, to trust, where a secret is set: 10 s.
     pub trust_timeout: Duration,

@@ -56,6 +56,7 @@ struct Inner {
     /// What nobody had received when the connection ended.
     unreceived: Inbox,
     view: View,
+    certificate: Option<Arc<[u8]>>,
 }
 
 /// What the connection takes over.
@@ -256,6 +257,11 @@ impl Link {
         self.lock().view.clone()
     }
 
+    /// The certificate of the peer, as DER.
+    pub(crate) fn certificate(&self) -> Option<Arc<[u8]>> {
+        self.lock().certificate.clone()
+    }
+
     /// Waits for the end of the connection.
     pub(crate) async fn closed(&self) {
         self.closed.cancelled().await;
@@ -320,6 +326,11 @@ impl Link {
 
     pub(crate) fn show(&self, view: View) {
         self.lock().view = view;
+    }
+
+    /// Shows whose line this is.
+    pub(crate) fn show_certificate(&self, certificate: Option<Arc<[u8]>>) {
+        self.lock().certificate = certificate;
     }
 
     /// The connection is over: calls that were left but not taken fail, and so do all from now on.

@@ -139,9 +139,29 @@ impl Peer {
         self.link.view().auth_state
     }
 
-    /// Whether the peer, or this side towards it, has proved the secret.
+    /// Whether the peer, or this side towards it, has proved the secret; or the peer's certificate is taken for it.
     pub fn is_trusted(&self) -> bool {
         self.auth_state() == AuthState::Trusted
+    }
+
+    /// The peer's certificate, which its TLS handshake has proved: DER, the end of the chain alone; none on other lines,
+    /// and where a client has shown none. It is that of the line that is there, or was last.
+    ///
+    /// What it says has to be parsed by the program; to compare it with one that is known, its bytes are enough:
+    ///
+    /// ```
+    /// use socketproto::{Call, Fault};
+    ///
+    /// /// For `ServerBuilder::authorize`: one client alone.
+    /// fn judge(call: &Call<()>, operator: &[u8]) -> Result<(), Fault> {
+    ///     match call.peer().certificate() {
+    ///         Some(certificate) if *certificate == *operator => Ok(()),
+    ///         _ => Err(Fault::not_permitted("for the operator alone")),
+    ///     }
+    /// }
+    /// ```
+    pub fn certificate(&self) -> Option<Arc<[u8]>> {
+        self.link.certificate()
     }
 
     /// Whether the line is there.

@@ -18,6 +18,10 @@ pub mod actix {
     pub use crate::actix::{assert_actor, serve};
 }
 
+/// What suites of WebSocket cases speak to.
+#[cfg(feature = "websocket")]
+pub use crate::transport::websocket::{echo_as_client, echo_as_server};
+
 /// A data id as a declaration names it: a `u32` or a [`DataId`].
 #[derive(Clone, Copy, Debug)]
 pub struct Id<T>(pub T);

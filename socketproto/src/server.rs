@@ -27,7 +27,9 @@ use crate::secret::Secret;
 use crate::service::{Call, Service};
 use crate::session::Role;
 use crate::signals;
-use crate::transport::{self, Address, OpenListener, Options};
+#[cfg(feature = "tls")]
+use crate::transport::ServerTls;
+use crate::transport::{self, Address, OpenListener, Options, Place, ServerSetup};
 
 /// How long requests that run may take when a server is shut down.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -71,13 +73,17 @@ impl Server {
     /// | address | listens on |
     /// | --- | --- |
     /// | `tcp://HOST:PORT` | port 0 takes a free one. `0.0.0.0` is every IPv4 address of the machine, `[::]` every one of IPv4 and IPv6; of a name, as `localhost`, the first address that the machine has, and that alone |
+    /// | `tls://HOST:PORT` | the same, by TLS (feature `tls`) |
+    /// | `ws://HOST:PORT/PATH` | a port where the path, `/` unless said, gives a WebSocket, and nothing else is taken (feature `websocket`) |
+    /// | `wss://HOST:PORT/PATH` | the same, by TLS (features `tls` and `websocket`) |
     /// | `unix:///PATH` | a socket in the file system (feature `unix`, on Unix). The path is absolute, and taken as it is up to the `?` |
     /// | `systemd://`, `systemd://INDEX`, `systemd://NAME` | the first listener that a service manager passes (`LISTEN_FDS`), one by its number from 0 on, or the first with this name (feature `unix`, on Unix) |
     /// | `mem://NAME` | this process; no name takes a free one |
     ///
     /// | option | of | meaning |
     /// | --- | --- | --- |
-    /// | `framing=stp`, `framing=length` | all | fixes the framing, which the first byte of a client tells otherwise |
+    /// | `framing=stp`, `framing=length` | all but `ws` and `wss`, where it is length | fixes the framing, which the first byte of a client tells otherwise |
+    /// | `ping=SECONDS`, `ping=off` | `ws`, `wss` | a peer that is silent for so long, 1 to 86400 s, is pinged, and is lost where it stays silent for as long again; 30 s unless said |
     /// | `mode=0660` | `unix` | the permissions of the socket, octal, 0000 to 0777; without it 0600: its owner alone may connect |
     ///
     /// A Unix socket that a server left behind is replaced, once a failed attempt to connect has shown that nobody
@@ -229,6 +235,7 @@ impl fmt::Debug for Server {
 pub struct ServerBuilder {
     source: Source,
     settings: Settings,
+    setup: ServerSetup,
     allow_plaintext: bool,
 }
 
@@ -240,22 +247,22 @@ enum Source {
 }
 
 impl Source {
-    fn options(&self) -> Result<Options> {
+    /// Where it is, unless the user knows that alone, and how to speak there.
+    fn parse(&self) -> Result<(Option<Place>, Options)> {
         match self {
-            Self::Address(address) => Address::parse(address).map(|address| address.options),
-            Self::Own(listener) => Options::of(listener.address()),
-            Self::Open(_) => Options::of(""),
+            Self::Address(address) => {
+                let Address { place, options } = Address::parse(address)?;
+                Ok((Some(place), options))
+            }
+            Self::Own(listener) => Ok((None, Options::of(listener.address())?)),
+            Self::Open(_) => Ok((None, Options::of("")?)),
         }
     }
 
     /// Opens the listener.
-    async fn open(self) -> Result<transport::Listener> {
+    async fn open(self, setup: &ServerSetup) -> Result<transport::Listener> {
         match self {
-            Self::Address(address) => {
-                let place = Address::parse(&address)?.place;
-                let failed = |source| Error::Bind { address: place.to_string().into(), source };
-                transport::bind(&place).await.map_err(failed)
-            }
+            Self::Address(address) => transport::bind(&Address::parse(&address)?, setup).await,
             Self::Own(listener) => Ok(listener),
             Self::Open(listener) => {
                 let address = listener.address().into();
@@ -267,7 +274,7 @@ impl Source {
 
 impl ServerBuilder {
     fn new(source: Source) -> Self {
-        Self { source, settings: Settings::new(), allow_plaintext: false }
+        Self { source, settings: Settings::new(), setup: ServerSetup::default(), allow_plaintext: false }
     }
 
     /// Clients have to prove that they know this secret before anything but public data is served.
@@ -447,9 +454,85 @@ impl ServerBuilder {
         self
     }
 
-    /// Listens on an address that other machines reach, although everything crosses the network unencrypted.
+    /// Listens on an address that other machines reach, although it takes connections in clear.
     pub fn allow_plaintext(mut self, allow: bool) -> Self {
         self.allow_plaintext = allow;
+        self
+    }
+
+    /// Takes TLS with this certificate: on `tls://`, which needs one, and on `tcp://` beside frames in clear, told by the
+    /// first byte (protocol.md section 3).
+    ///
+    /// ```
+    /// use socketproto::{Server, ServerTls};
+    ///
+    /// # async fn demo() -> socketproto::Result<()> {
+    /// let server = Server::bind("tls://0.0.0.0:4000")
+    ///     .tls(ServerTls::from_files("chain.pem", "key.pem")?.client_ca_file("clients.pem")?)
+    ///     .start()
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: ServerTls) -> Self {
+        self.setup.tls = Some(tls);
+        self
+    }
+
+    /// Refuses whatever does not begin with TLS. Unless said: true on `tls://`, false on `tcp://`. Where it is required,
+    /// other machines may reach the listener without [`ServerBuilder::allow_plaintext`].
+    #[cfg(feature = "tls")]
+    pub fn require_tls(mut self, require: bool) -> Self {
+        self.setup.require_tls = Some(require);
+        self
+    }
+
+    /// Takes the certificate of a client, which [`ServerTls::client_ca_file`] has asked for, for the secret: such a
+    /// client is trusted from the begin (protocol.md section 5). Clients without one still have to prove the secret,
+    /// where they may connect at all.
+    #[cfg(feature = "tls")]
+    pub fn trust_client_certificates(mut self, trust: bool) -> Self {
+        self.setup.trust_certificates = trust;
+        self
+    }
+
+    /// Takes a WebSocket too on a `tcp://` address, at the path `/`: one port for programs and browsers. Pages have to be
+    /// allowed by [`allowed_origins`](Self::allowed_origins).
+    ///
+    /// ```
+    /// use socketproto::prelude::*;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> socketproto::Result<()> {
+    /// let server = Server::bind("tcp://127.0.0.1:0").websocket(true).start().await?;
+    /// let client = Client::connect(server.address().replace("tcp://", "ws://")).await?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "websocket")]
+    pub fn websocket(mut self, take: bool) -> Self {
+        self.setup.websocket = take;
+        self
+    }
+
+    /// The web pages that may connect: the origins their browsers name, as `https://example.com` or
+    /// `http://127.0.0.1:8000`, and `null` for pages opened from a file. None unless said here, for any page that somebody
+    /// looks at could otherwise reach services of that machine (protocol.md section 3). Whatever sends no origin is no
+    /// page, and may connect.
+    ///
+    /// ```
+    /// use socketproto::Server;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> socketproto::Result<()> {
+    /// let server = Server::bind("ws://127.0.0.1:0/rooms")
+    ///     .allowed_origins(["https://rooms.example.com"])
+    ///     .start()
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "websocket")]
+    pub fn allowed_origins<T: Into<String>>(mut self, origins: impl IntoIterator<Item = T>) -> Self {
+        self.setup.origins = origins.into_iter().map(Into::into).collect();
         self
     }
 
@@ -460,12 +543,15 @@ impl ServerBuilder {
     /// [`Error::DuplicateHandler`], [`Error::ReservedSid`], [`Error::RequestSidExists`], [`Error::ResponseSidExists`]
     /// and [`Error::Config`] for settings that do not go together.
     pub async fn start(self) -> Result<Server> {
-        let Self { source, settings, allow_plaintext } = self;
-        let endpoint = settings.build(Role::Server, &source.options()?)?;
+        let Self { source, mut settings, setup, allow_plaintext } = self;
+        let (place, options) = source.parse()?;
+        setup.check(place.as_ref(), &options, settings.secret.is_some())?;
+        settings.trust_certificates = setup.trusts_certificates();
+        let endpoint = settings.build(Role::Server, &options)?;
         let runtime = Runtime::current()?;
         runtime
             .run(move || async move {
-                let listener = source.open().await?;
+                let listener = source.open(&setup).await?;
                 let address = listener.address().to_owned();
                 if listener.is_exposed() && !allow_plaintext {
                     return Err(exposed(&address));
@@ -486,8 +572,8 @@ fn exposed(address: &str) -> Error {
     Error::Config {
         setting: "allow_plaintext",
         reason: format!(
-            "{address} can be reached from other machines and this version does not encrypt; listen on 127.0.0.1, or \
-             accept that with `.allow_plaintext(true)`"
+            "{address} can be reached from other machines and takes connections in clear; listen on tls:// or on \
+             127.0.0.1, or accept that with `.allow_plaintext(true)`"
         )
         .into(),
     }

@@ -28,3 +28,5 @@ mod index;
 mod program;
 mod support;
 mod u_unix;
+mod w_websocket;
+mod web;

@@ -166,7 +166,7 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    fn read(frame: &[u8]) -> Self {
+    pub(crate) fn read(frame: &[u8]) -> Self {
         let (text, checksum) = frame.split_last_chunk().expect("a frame has a checksum");
         assert_eq!(crc32(text), u32::from_be_bytes(*checksum), "checksum of {}", text.escape_ascii());
         serde_json::from_slice(text).expect("a frame is an object with the five keys")

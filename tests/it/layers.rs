@@ -126,7 +126,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("blocking", &["id", "error", "message", "peer", "registering", "protocol", "actor", "server", "client"]),
-    ("private", &["id", "fault", "contain", "message", "peer", "service", "actix"]),
+    ("private", &["id", "fault", "contain", "message", "peer", "service", "actix", "transport"]),
 ];
 
 /// Modules without I/O, clock and randomness, and what would bring them in.

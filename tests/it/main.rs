@@ -3,8 +3,10 @@
 //! A test that needs a program of `examples/` says so where it is missing; `tests/run.sh` builds them all.
 
 mod auth;
+mod autobahn;
 mod blocking;
 mod both_ways;
+mod browser;
 #[cfg(target_os = "linux")]
 mod descriptors;
 mod examples;
@@ -26,6 +28,8 @@ mod services;
 mod support;
 mod tcp;
 mod thermostat;
+mod tls;
 #[cfg(target_os = "linux")]
 mod unix;
 mod vectors;
+mod websocket;

@@ -12,7 +12,7 @@ use futures_util::{Sink, Stream};
 use socketproto::prelude::*;
 use socketproto::transport::{Accept, Connect, Connected};
 use socketproto::{Backoff, Error, Limits};
-use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::support::{limits, within};
@@ -217,6 +217,41 @@ async fn a_shutdown_does_not_wait_for_a_handshake() {
     within(server.shutdown()).await.expect("nothing is left");
     assert!(start.elapsed() < Duration::from_secs(5), "the whole time of a shutdown was waited for");
     assert_eq!(within(silent.read(&mut [0; 1])).await.expect("the end"), 0);
+}
+
+/// A line on which nothing can be written; only then is there something to read, and it says why.
+#[derive(Default)]
+struct Refusing {
+    tried: bool,
+}
+
+impl AsyncRead for Refusing {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.tried { Poll::Ready(Err(io::Error::other("you are not wanted here"))) } else { Poll::Pending }
+    }
+}
+
+impl AsyncWrite for Refusing {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        self.tried = true;
+        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn why_a_peer_goes_counts_more_than_that_nothing_can_be_written() {
+    let (lines, _socket) = unbounded_channel();
+    let make = || (Connected::stream(Refusing::default(), "pipe://server"), streams().0);
+    let error = within(Client::over(Plug { lines, make })).await.expect_err("nothing can be written");
+    assert!(error.to_string().ends_with("ended before it was ready: you are not wanted here"), "{error}");
 }
 
 #[tokio::test]

@@ -130,7 +130,7 @@ pub(crate) fn python_peer() -> Command {
 }
 
 /// A command whose process ends with the test, however that ends.
-fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
+pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
     command.kill_on_drop(true).env("RUST_LOG", "error").stdin(Stdio::null());
     command

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use socketproto::prelude::*;
-use socketproto::{AuthState, Backoff, ClientBuilder, Error, Json, ServerBuilder};
+use socketproto::{AuthState, Backoff, ClientBuilder, ClientTls, Error, Json, ServerBuilder};
 use socketproto_examples::thermostat::{Range, Reset, Thermostat, ThermostatClient};
 
 use crate::support::within;
+use crate::tls::made::Authority;
 
 const SECRET: &str = "a secret of more than 16 bytes";
 
@@ -186,4 +187,39 @@ async fn within_the_process() {
 async fn over_a_unix_socket() {
     let folder = tempfile::tempdir().expect("a folder");
     suite(Way::of(&format!("unix://{}", folder.path().join("room.sock").display()))).await;
+}
+
+#[tokio::test]
+async fn over_websocket() {
+    for address in ["ws://127.0.0.1:0", "ws://[::1]:0/rooms/living%20room?ping=1"] {
+        suite(Way::of(address)).await;
+    }
+}
+
+#[tokio::test]
+async fn over_websocket_on_a_port_of_all() {
+    let mut way = Way::of("tcp://127.0.0.1:0");
+    way.server = Box::new(|address| Server::bind(address).websocket(true));
+    way.client = Box::new(|address| Client::connect(address.replace("tcp://", "ws://")));
+    suite(way).await;
+}
+
+#[tokio::test]
+async fn over_websocket_inside_tls() {
+    for (listen, connect) in [("wss", "wss"), ("tls", "wss"), ("ws", "wss"), ("tcp", "wss"), ("ws", "ws")] {
+        let authority = Authority::new("authority");
+        let (ours, theirs) = (authority.server(["localhost"]).server_tls(), authority.pem());
+        let mut way = Way::of(&format!("{listen}://127.0.0.1:0"));
+        let is_socket = listen.starts_with("ws");
+        way.server = Box::new(move |address| Server::bind(address).tls(ours.clone()).websocket(!is_socket));
+        way.client = Box::new(move |address| {
+            let address = address.replace(&format!("{listen}://"), &format!("{connect}://"));
+            if connect == "ws" {
+                return Client::connect(address);
+            }
+            let tls = ClientTls::new().ca_pem(theirs.clone()).and_then(|tls| tls.server_name("localhost"));
+            Client::connect(address).tls(tls.expect("a certificate"))
+        });
+        suite(way).await;
+    }
 }

@@ -3,6 +3,7 @@
 //! Calls and replies do not come through its mailbox but through the [`Link`]: a message for each would cost more than
 //! all the rest. The mailbox carries control alone.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
@@ -17,7 +18,7 @@ use crate::actor::dialer::Dialer;
 use crate::actor::gatekeeper::Gatekeeper;
 use crate::actor::handler::{Batch, HandlerMessage};
 use crate::actor::memory::Verdict;
-use crate::actor::pump::Pump;
+use crate::actor::pump::{Pump, broken};
 use crate::actor::ticket::connection_id;
 use crate::actor::timer::Timer;
 use crate::actor::{Endpoint, tell};
@@ -26,7 +27,7 @@ use crate::link::{Link, Outgoing, View};
 use crate::peer::Peer;
 use crate::service::Hook;
 use crate::session::{CallKey, CallOutcome, CloseReason, Config, Event, Incoming, RequestId, Session};
-use crate::transport::{Connected, Io, Opening, Stream};
+use crate::transport::{Connected, Io, Opening};
 
 /// How long what is left to send may take when a connection is closed.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(150);
@@ -222,7 +223,7 @@ impl Connection {
     /// A line has come, or what leads to one.
     fn open(&mut self, line: Connected, now: Instant) {
         match line.io {
-            Io::Stream(stream) => self.begin(stream, now),
+            Io::Stream(stream) => self.begin(Pump::new(stream, line.notes), line.certificate, now),
             Io::Opening(opening) => {
                 let until = now + self.endpoint.config.limits.first_byte_timeout;
                 self.opening = Some(Handshake { opening, until });
@@ -240,7 +241,7 @@ impl Connection {
         }
         while let Some(handshake) = &mut self.opening {
             let opened = match handshake.opening.as_mut().poll(cx) {
-                Poll::Ready(opened) => opened.map_err(|error| CloseReason::Transport(error.to_string())),
+                Poll::Ready(opened) => opened.map_err(|error| never_was(&error)),
                 Poll::Pending if handshake.until <= now => Err(CloseReason::HandshakeTimeout),
                 Poll::Pending => return,
             };
@@ -273,9 +274,16 @@ impl Connection {
     }
 
     /// A line is there: the session begins on it.
-    fn begin(&mut self, stream: Box<dyn Stream>, now: Instant) {
-        self.line = Some(Pump::new(stream));
+    fn begin(&mut self, line: Pump, certificate: Option<Arc<[u8]>>, now: Instant) {
         self.session.reopen(now);
+        if line.keeps_borders() {
+            self.session.expect_datagrams(now);
+        }
+        self.line = Some(line);
+        if certificate.is_some() {
+            self.session.handle_certificate(now);
+        }
+        self.link.show_certificate(certificate);
         match self.endpoint.handlers(&self.peer) {
             Ok(handlers) => self.handlers = handlers,
             Err(_) => self.session.close(CloseReason::ServiceFailed),
@@ -294,18 +302,22 @@ impl Connection {
         }
         if let Some(line) = &mut self.line {
             let until = *self.flush_until.get_or_insert(now + FLUSH_TIMEOUT);
-            let hopeless = matches!(reason, CloseReason::Peer | CloseReason::Transport(_));
-            if !hopeless && until > now {
-                ready!(line.poll_shutdown(&self.session, cx));
-                // A peer that broke a rule is not listened to any longer.
-                if reason == CloseReason::Local {
-                    let mut heard = false;
-                    let ended = line.poll_ended(cx, &mut heard);
-                    if let Some(most) = self.linger_until.filter(|_| heard) {
-                        self.flush_until = Some(until.max(most.min(now + FLUSH_TIMEOUT)));
+            match reason {
+                CloseReason::Peer => line.shutdown_now(cx),
+                CloseReason::Transport(_) | CloseReason::Handshake { .. } => {}
+                _ if until > now => {
+                    ready!(line.poll_shutdown(&self.session, cx));
+                    // A peer that broke a rule is not listened to any longer.
+                    if reason == CloseReason::Local {
+                        let mut heard = false;
+                        let ended = line.poll_ended(cx, &mut heard);
+                        if let Some(most) = self.linger_until.filter(|_| heard) {
+                            self.flush_until = Some(until.max(most.min(now + FLUSH_TIMEOUT)));
+                        }
+                        ready!(ended);
                     }
-                    ready!(ended);
                 }
+                _ => {}
             }
             self.lose_line(&reason, now);
             // The dialer has to be polled.
@@ -575,6 +587,14 @@ impl ActorFuture<Connection> for Drive {
         ready!(actor.turn(|| ctx.address(), cx));
         ctx.stop();
         Poll::Ready(())
+    }
+}
+
+/// Why a line never was; what the transport says is the reason, whatever the kind.
+fn never_was(error: &io::Error) -> CloseReason {
+    match broken(error) {
+        CloseReason::Peer => CloseReason::Transport(error.to_string()),
+        reason => reason,
     }
 }
 

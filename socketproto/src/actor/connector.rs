@@ -57,6 +57,7 @@ fn not_ready(address: Box<str>, reason: &CloseReason) -> Error {
         CloseReason::AuthenticationFailed(reason) => {
             Error::AuthenticationFailed { address, reason: (*reason).into() }
         }
+        CloseReason::Handshake { reason, .. } => Error::Handshake { address, reason: reason.as_str().into() },
         other => Error::NotReady { address, reason: other.to_string().into() },
     }
 }

@@ -49,7 +49,10 @@ impl Dialer {
     pub(super) fn lost(&mut self, reason: &CloseReason, ready_for: Option<Duration>, now: Instant) {
         let wait = match reason {
             CloseReason::Reconnect => Duration::ZERO,
-            CloseReason::AuthenticationFailed(_) => self.attempts.longest(),
+            // Somebody has to change something first.
+            CloseReason::AuthenticationFailed(_) | CloseReason::Handshake { lasting: true, .. } => {
+                self.attempts.longest()
+            }
             _ => self.attempts.wait(ready_for, random()),
         };
         if ready_for.is_some() {
@@ -143,14 +146,14 @@ fn random() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::{self, Address, Place};
+    use crate::transport::{self, Address, ClientSetup, ServerSetup};
 
-    fn place(text: &str) -> Place {
-        Address::parse(text).unwrap().place
+    fn address(text: &str) -> Address {
+        Address::parse(text).unwrap()
     }
 
     fn connector(text: &str) -> Connector {
-        transport::connector(place(text)).unwrap()
+        transport::connector(address(text).place, ClientSetup::default()).unwrap()
     }
 
     async fn next(dialer: &mut Dialer) -> Connected {
@@ -166,17 +169,17 @@ mod tests {
 
     #[tokio::test]
     async fn each_attempt_begins_at_the_place_and_keeps_nothing_of_the_one_before() {
-        let address = "mem://dialer-moves";
+        let moves = address("mem://dialer-moves");
         let quick = Backoff::new(Duration::ZERO, Duration::ZERO);
-        let first = transport::bind(&place(address)).await.unwrap();
-        let mut dialer = Dialer::new(connector(address), quick, false);
+        let first = transport::bind(&moves, &ServerSetup::default()).await.unwrap();
+        let mut dialer = Dialer::new(connector("mem://dialer-moves"), quick, false);
         drop(next(&mut dialer).await);
         drop(first);
         dialer.lost(&CloseReason::Peer, None, Instant::now());
-        let mut second = transport::bind(&place(address)).await.unwrap();
+        let mut second = transport::bind(&moves, &ServerSetup::default()).await.unwrap();
         let _line = next(&mut dialer).await;
         let accepted = std::future::poll_fn(|cx| second.poll_accept(cx)).await.unwrap();
-        assert_eq!(&*accepted.peer, address);
+        assert_eq!(accepted.peer(), "mem://dialer-moves");
     }
 
     #[test]
@@ -194,5 +197,22 @@ mod tests {
         assert_eq!(dialer.failed.as_ref().map(Repeats::count), Some(2));
         dialer.ready();
         assert!(dialer.failed.is_none());
+    }
+
+    #[test]
+    fn what_somebody_has_to_change_first_is_tried_again_after_the_longest_wait() {
+        let (max, now) = (Duration::from_secs(3600), Instant::now());
+        let handshake = |lasting| CloseReason::Handshake { reason: String::new(), lasting };
+        for (reason, longest) in [
+            (CloseReason::AuthenticationFailed("a wrong secret"), true),
+            (handshake(true), true),
+            (handshake(false), false),
+            (CloseReason::Peer, false),
+        ] {
+            let backoff = Backoff::new(Duration::from_millis(1), max);
+            let mut dialer = Dialer::new(connector("mem://nobody"), backoff, true);
+            dialer.lost(&reason, None, now);
+            assert_eq!(dialer.deadline() == Some(now + max), longest, "{reason}");
+        }
     }
 }

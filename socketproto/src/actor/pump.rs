@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -10,7 +11,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::session::{CloseReason, Session};
-use crate::transport::Stream;
+use crate::transport::{Farewell, HandshakeFailed, Notes, Stream};
 
 /// Bytes of one read.
 const READ: usize = 64 * 1024;
@@ -33,16 +34,23 @@ pub(super) struct Pump {
     unflushed: bool,
     /// The other side has been told that nothing more comes.
     finished: bool,
+    /// What is told to a line that puts whole frames together, and by it.
+    notes: Option<Arc<Notes>>,
 }
 
 impl Pump {
-    pub(super) fn new(stream: Box<dyn Stream>) -> Self {
-        Self { stream, input: BytesMut::new(), unflushed: false, finished: false }
+    pub(super) fn new(stream: Box<dyn Stream>, notes: Option<Arc<Notes>>) -> Self {
+        Self { stream, input: BytesMut::new(), unflushed: false, finished: false, notes }
     }
 
-    /// Bytes that were read and are not taken yet.
+    /// Whether the line carries whole frames.
+    pub(super) fn keeps_borders(&self) -> bool {
+        self.notes.is_some()
+    }
+
+    /// Bytes that were read and are not taken yet, or taken and not sent.
     pub(super) fn buffered(&self) -> usize {
-        self.input.len()
+        self.input.len() + self.notes.as_ref().map_or(0, |notes| notes.held())
     }
 
     /// Reads while there is something and the session takes it.
@@ -59,10 +67,14 @@ impl Pump {
             if !session.wants_input() {
                 return Ok(());
             }
+            if let Some(notes) = &self.notes {
+                notes.set_max_frame(session.frame_limit());
+            }
             match self.poll_read(cx) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(0)) => return Err(CloseReason::Peer),
                 Poll::Ready(Ok(_)) => session.handle_input(&mut self.input, now),
+                Poll::Ready(Err(error)) if session.handle_refused(&error, now) => return Ok(()),
                 Poll::Ready(Err(error)) => return Err(broken(&error)),
             }
             if self.input.is_empty() {
@@ -99,7 +111,7 @@ impl Pump {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(0)) => return Err(CloseReason::Peer),
                 Poll::Ready(Ok(sent)) => session.handle_sent(sent, now),
-                Poll::Ready(Err(error)) => return Err(broken(&error)),
+                Poll::Ready(Err(error)) => return Err(self.not_written(&error, cx)),
             }
             self.unflushed = true;
         }
@@ -117,7 +129,18 @@ impl Pump {
                 self.unflushed = false;
                 Ok(())
             }
-            Poll::Ready(Err(error)) => Err(broken(&error)),
+            Poll::Ready(Err(error)) => Err(self.not_written(&error, cx)),
+        }
+    }
+
+    /// A peer that goes may have said why before: what it said is the reason, not that nothing can be written any more.
+    fn not_written(&mut self, error: &io::Error, cx: &mut Context<'_>) -> CloseReason {
+        match self.poll_read(cx) {
+            Poll::Ready(Err(said)) => match broken(&said) {
+                CloseReason::Peer => broken(error),
+                reason => reason,
+            },
+            _ => broken(error),
         }
     }
 
@@ -128,6 +151,9 @@ impl Pump {
         }
         if !session.poll_transmit().is_empty() {
             return Poll::Pending;
+        }
+        if let (Some(notes), Some(reason)) = (&self.notes, session.close_reason()) {
+            notes.say(farewell(reason, session.is_server()));
         }
         self.finished = ready!(Pin::new(&mut self.stream).poll_shutdown(cx)).is_ok();
         Poll::Ready(())
@@ -146,10 +172,31 @@ impl Pump {
         cx.waker().wake_by_ref();
         Poll::Pending
     }
+
+    /// Says goodbye to a peer that has closed, as far as that goes without waiting.
+    pub(super) fn shutdown_now(&mut self, cx: &mut Context<'_>) {
+        let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
+    }
 }
 
-fn broken(error: &io::Error) -> CloseReason {
+/// What the peer is told, where the line can say it.
+fn farewell(reason: &CloseReason, is_server: bool) -> Farewell {
+    match reason {
+        CloseReason::Local if is_server => Farewell::GoingAway,
+        CloseReason::Local | CloseReason::Peer | CloseReason::NotConnected => Farewell::Done,
+        CloseReason::FrameTooLarge { .. } => Farewell::TooLarge(reason.to_string()),
+        CloseReason::MemoryExceeded | CloseReason::ServiceFailed => Farewell::Failed(reason.to_string()),
+        _ => Farewell::Refused(reason.to_string()),
+    }
+}
+
+/// Why the line has ended, or never was.
+pub(super) fn broken(error: &io::Error) -> CloseReason {
+    if let Some(failed) = HandshakeFailed::of(error) {
+        return CloseReason::Handshake { reason: failed.to_string(), lasting: failed.is_lasting() };
+    }
     match error.kind() {
+        io::ErrorKind::InvalidData => CloseReason::Violation(error.to_string()),
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
             CloseReason::Peer
         }

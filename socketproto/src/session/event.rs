@@ -103,6 +103,15 @@ pub(crate) enum CloseReason {
     Local,
     /// The transport failed.
     Transport(String),
+    /// The peer does not keep the rules of the transport.
+    Violation(String),
+    /// Both sides are there, and cannot come together; where it lasts, until somebody changes something.
+    Handshake {
+        reason: String,
+        lasting: bool,
+    },
+    /// The server speaks TLS.
+    TlsServer,
     /// The first byte starts no framing that is taken here.
     UnknownFraming(u8),
     FrameTooLarge {
@@ -144,7 +153,11 @@ impl fmt::Display for CloseReason {
             Self::NotConnected => f.write_str("not connected yet"),
             Self::Peer => f.write_str("closed by the peer"),
             Self::Local => f.write_str("closed by this side"),
-            Self::Transport(error) => f.write_str(error),
+            Self::Transport(error) | Self::Violation(error) | Self::Handshake { reason: error, .. } => {
+                f.write_str(error)
+            }
+            Self::TlsServer => f.write_str("the server takes TLS alone: connect with tls://"),
+            Self::UnknownFraming(0x16) => f.write_str("the client speaks TLS, which is not taken here"),
             Self::UnknownFraming(byte) => {
                 write!(f, "the first byte, 0x{byte:02x}, starts neither STP nor length framing")
             }

@@ -92,6 +92,15 @@ impl Session {
         *self = next;
     }
 
+    /// The line keeps the borders of frames, so nobody has to tell the framing by a first byte.
+    pub(crate) fn expect_datagrams(&mut self, now: Instant) {
+        if self.deframer.is_none() {
+            self.set_framing(Framing::Length);
+            self.first_byte = None;
+            self.check_ready(now);
+        }
+    }
+
     /// Takes no further requests; `is_idle` tells when those that run are answered.
     pub(crate) fn drain(&mut self) {
         self.draining = true;
@@ -138,6 +147,16 @@ impl Session {
                 self.login_begun = false;
                 self.restart_trust(now);
             }
+        }
+    }
+
+    /// The line has proved a certificate of the peer; where certificates are taken for a secret it is trusted at once
+    /// (protocol.md section 5).
+    pub(crate) fn handle_certificate(&mut self, now: Instant) {
+        if self.config.trust_certificates {
+            self.auth.trust();
+            self.trust = None;
+            self.check_ready(now);
         }
     }
 

@@ -88,6 +88,8 @@ pub(crate) struct Config {
     pub(crate) channel_name: Option<Arc<str>>,
     /// Whether a secret is set; the secret itself is the authenticator's.
     pub(crate) secret: bool,
+    /// Server: whether a certificate that the line has proved is taken for the secret.
+    pub(crate) trust_certificates: bool,
     /// Client: whether to authenticate at once; else being trusted is no part of being ready.
     pub(crate) auto_auth: bool,
     /// Client: whether another line follows when one is lost; calls then wait for it.
@@ -449,6 +451,11 @@ impl Session {
         self.closed.as_ref()
     }
 
+    /// Whether this side accepted the connection.
+    pub(crate) fn is_server(&self) -> bool {
+        self.config.role == Role::Server
+    }
+
     /// Whether calls wait for another line, once this one has ended.
     pub(crate) fn goes_on(&self) -> bool {
         self.closed.is_none() || self.config.reconnect
@@ -488,7 +495,8 @@ impl Session {
         self.config.secret && !self.auth.is_trusted()
     }
 
-    fn frame_limit(&self) -> usize {
+    /// Bytes of the largest frame that is taken now.
+    pub(crate) fn frame_limit(&self) -> usize {
         let limits = &self.config.limits;
         if self.is_gated() { limits.untrusted_max_frame.min(limits.max_frame) } else { limits.max_frame }
     }

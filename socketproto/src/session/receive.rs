@@ -1,12 +1,13 @@
 //! What becomes of a received frame: the table of protocol.md section 6, and the gate of 5.3.
 
+use std::io;
 use std::time::Instant;
 
 use bytes::Bytes;
 use tracing::{debug, trace, warn};
 
 use crate::frame::{self, Decoded, Format, FrameError};
-use crate::framing::{self, Deframer, Detected, Framer, FramingError, Piece};
+use crate::framing::{self, Deframer, Detected, Framer, Framing, FramingError, Piece};
 use crate::id::{DataId, ServiceId, Status};
 use crate::message::{Header, Json, Message};
 use crate::session::auth::SeedOutcome;
@@ -18,6 +19,9 @@ use crate::session::hello::{Cancel, Hello};
 use crate::session::requests::Origin;
 use crate::session::{Exchange, Role, Session};
 
+/// How the TLS alert begins that a TLS server answers frames with, as a length: more than any frame can have.
+const TLS_ALERT: usize = 0x1503;
+
 /// The longest channel name, in characters (protocol.md section 4).
 const MAX_CHANNEL_NAME: usize = 64;
 
@@ -25,12 +29,14 @@ impl Session {
     /// Tells the framing of the peer from its first byte (protocol.md section 3).
     pub(super) fn detect(&mut self, first: u8) {
         match framing::detect(first) {
-            Some(Detected::Framing(framing)) => {
-                self.deframer = Some(Deframer::new(framing, self.frame_limit()));
-                self.framer = Framer::new(framing);
-            }
+            Some(Detected::Framing(framing)) => self.set_framing(framing),
             _ => self.close(CloseReason::UnknownFraming(first)),
         }
+    }
+
+    pub(super) fn set_framing(&mut self, framing: Framing) {
+        self.deframer = Some(Deframer::new(framing, self.frame_limit()));
+        self.framer = Framer::new(framing);
     }
 
     pub(super) fn handle_piece(&mut self, piece: Piece, now: Instant) {
@@ -43,12 +49,27 @@ impl Session {
         }
     }
 
+    /// Takes what a line of whole frames said of one that it did not take; false where that is none of the session's
+    /// matters.
+    pub(crate) fn handle_refused(&mut self, error: &io::Error, now: Instant) -> bool {
+        let framing = error.get_ref().and_then(|inner| inner.downcast_ref());
+        if let Some(error) = framing {
+            self.handle_framing_error(error, now);
+        }
+        framing.is_some()
+    }
+
     pub(super) fn handle_framing_error(&mut self, error: &FramingError, now: Instant) {
         if self.config.lossy {
             // The frame is dropped, and the next one found.
             return self.malformed(&error.to_string(), now);
         }
         let reason = match error {
+            FramingError::TooLarge { found, .. }
+                if self.config.role == Role::Client && found >> 16 == TLS_ALERT =>
+            {
+                CloseReason::TlsServer
+            }
             FramingError::TooLarge { found, limit } => {
                 let untrusted = *limit != self.config.limits.max_frame;
                 let setting = if untrusted { "untrusted_max_frame" } else { "max_frame" };

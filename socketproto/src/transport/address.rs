@@ -10,6 +10,8 @@ use crate::transport::host::HostPort;
 use crate::transport::systemd::Descriptor;
 #[cfg(all(unix, feature = "unix"))]
 use crate::transport::unix::SocketPath;
+#[cfg(feature = "websocket")]
+use crate::transport::websocket;
 
 /// An address, understood.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -25,6 +27,10 @@ pub(crate) enum Place {
     Memory {
         name: String,
     },
+    #[cfg(feature = "tls")]
+    Tls(HostPort),
+    #[cfg(feature = "websocket")]
+    WebSocket(websocket::Place),
     #[cfg(all(unix, feature = "unix"))]
     Unix(SocketPath),
     /// A listener that a service manager hands over.
@@ -50,6 +56,15 @@ impl Address {
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         parse(text).map_err(|reason| mistake(text, reason))
     }
+
+    /// The peer there is one of the Python library.
+    ///
+    /// # Errors
+    /// [`Error::Address`] where none can be.
+    pub(crate) fn set_old_peer(&mut self) -> Result<(), Error> {
+        self.options.old_peer = true;
+        self.place.check(&self.options).map_err(|reason| mistake(&self.place.to_string(), reason))
+    }
 }
 
 fn mistake(address: &str, reason: String) -> Error {
@@ -60,6 +75,7 @@ fn parse(text: &str) -> Result<Address, String> {
     let (place, options) = text.split_once('?').unwrap_or((text, ""));
     let mut place = Place::parse(place)?;
     let options = Options::parse(options, |name, value| place.set_option(name, value))?;
+    place.check(&options)?;
     Ok(Address { place, options })
 }
 
@@ -70,35 +86,86 @@ impl Place {
         };
         match scheme {
             "tcp" => HostPort::parse(scheme, place).map(Self::Tcp),
+            #[cfg(feature = "tls")]
+            "tls" => HostPort::parse(scheme, place).map(Self::Tls),
+            #[cfg(not(feature = "tls"))]
+            "tls" => Err(needs_feature(scheme, "tls")),
+            #[cfg(feature = "websocket")]
+            "ws" => websocket::Place::parse(scheme, place).map(Self::WebSocket),
+            #[cfg(all(feature = "websocket", feature = "tls"))]
+            "wss" => websocket::Place::parse(scheme, place).map(Self::WebSocket),
+            #[cfg(all(feature = "websocket", not(feature = "tls")))]
+            "wss" => Err(needs_feature(scheme, "tls")),
+            #[cfg(not(feature = "websocket"))]
+            "ws" | "wss" => Err(needs_feature(scheme, "websocket")),
             "mem" => Ok(Self::Memory { name: place.to_owned() }),
             #[cfg(all(unix, feature = "unix"))]
             "unix" => SocketPath::parse(place).map(Self::Unix),
             #[cfg(all(unix, feature = "unix"))]
             "systemd" => Ok(Self::Systemd(Descriptor::parse(place))),
             #[cfg(not(all(unix, feature = "unix")))]
-            "unix" | "systemd" if cfg!(unix) => {
-                Err(format!("the scheme `{scheme}` needs the feature `unix` of socketproto"))
-            }
+            "unix" | "systemd" if cfg!(unix) => Err(needs_feature(scheme, "unix")),
             #[cfg(not(all(unix, feature = "unix")))]
             "unix" | "systemd" => Err(format!("the scheme `{scheme}` is for Unix systems, use tcp")),
-            _ => {
-                Err(format!("the scheme `{scheme}` is unknown; this version has tcp, unix, systemd and mem"))
-            }
+            _ => Err(format!(
+                "the scheme `{scheme}` is unknown; there are tcp, tls, ws, wss, unix, systemd, serial and mem"
+            )),
+        }
+    }
+
+    /// Whether TLS belongs to the scheme.
+    #[cfg(feature = "tls")]
+    pub(crate) fn is_tls(&self) -> bool {
+        match self {
+            Self::Tls(_) => true,
+            #[cfg(feature = "websocket")]
+            Self::WebSocket(place) => place.is_tls(),
+            Self::Tcp(_) | Self::Memory { .. } => false,
+            #[cfg(all(unix, feature = "unix"))]
+            Self::Unix(_) | Self::Systemd(_) => false,
+        }
+    }
+
+    /// Whether a listener there can take TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) fn can_take_tls(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Tls(_) => true,
+            #[cfg(feature = "websocket")]
+            Self::WebSocket(_) => true,
+            Self::Memory { .. } => false,
+            #[cfg(all(unix, feature = "unix"))]
+            Self::Unix(_) | Self::Systemd(_) => false,
         }
     }
 
     /// Takes an option of this scheme alone; false where it has no such option.
-    #[cfg_attr(
-        not(all(unix, feature = "unix")),
-        allow(unused_variables, reason = "without features no scheme has options of its own")
-    )]
     fn set_option(&mut self, name: &str, value: &str) -> Result<bool, String> {
+        let _ = (name, value);
         match self {
             Self::Tcp(_) | Self::Memory { .. } => Ok(false),
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => Ok(false),
+            #[cfg(feature = "websocket")]
+            Self::WebSocket(place) => place.set_option(name, value),
             #[cfg(all(unix, feature = "unix"))]
             Self::Unix(place) => place.set_option(name, value),
             #[cfg(all(unix, feature = "unix"))]
             Self::Systemd(_) => Ok(false),
+        }
+    }
+
+    /// What the options of every scheme cannot say of this one.
+    fn check(&self, options: &Options) -> Result<(), String> {
+        let _ = options;
+        match self {
+            Self::Tcp(_) | Self::Memory { .. } => Ok(()),
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => Ok(()),
+            #[cfg(feature = "websocket")]
+            Self::WebSocket(_) => websocket::Place::check(options),
+            #[cfg(all(unix, feature = "unix"))]
+            Self::Unix(_) | Self::Systemd(_) => Ok(()),
         }
     }
 }
@@ -155,16 +222,25 @@ pub(super) fn wrong_value(name: &str, value: &str, expected: &str) -> String {
     format!("the option `{name}={value}` has no such value, write {expected}")
 }
 
+#[cfg(not(all(feature = "tls", feature = "websocket")))]
+fn needs_feature(scheme: &str, feature: &str) -> String {
+    format!("the scheme `{scheme}` needs the feature `{feature}` of socketproto")
+}
+
 /// The address of the place alone, as a URL.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(place) => write!(f, "tcp://{place}"),
+            #[cfg(feature = "tls")]
+            Self::Tls(place) => write!(f, "tls://{place}"),
             Self::Memory { name } => write!(f, "mem://{name}"),
             #[cfg(all(unix, feature = "unix"))]
             Self::Unix(place) => place.fmt(f),
             #[cfg(all(unix, feature = "unix"))]
             Self::Systemd(which) => which.fmt(f),
+            #[cfg(feature = "websocket")]
+            Self::WebSocket(place) => place.fmt(f),
         }
     }
 }
@@ -226,6 +302,19 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "tls")]
+    fn tls_has_places_as_tcp_has() {
+        assert_eq!(place("tls://[::1]:4000?framing=stp"), "tls://[::1]:4000");
+        assert_eq!(reason("tls://h"), "the port is missing, write tls://HOST:PORT");
+    }
+
+    #[test]
+    #[cfg(not(feature = "tls"))]
+    fn a_scheme_whose_feature_is_off_says_which() {
+        assert_eq!(reason("tls://h:1"), "the scheme `tls` needs the feature `tls` of socketproto");
+    }
+
+    #[test]
     fn options_are_understood() {
         let options = Address::parse("tcp://h:1?framing=stp&format=struct&peer=old").unwrap().options;
         assert_eq!(
@@ -259,9 +348,47 @@ mod tests {
             ("tcp://h:1?line=noisy", "the option `line=noisy` has no such value"),
             ("tcp://h:1?line=on&framing=length", "line=on needs STP framing"),
             ("tcp://h:1?speed=9600", "the option `speed` is unknown"),
+            ("tcp://h:1?ping=9", "the option `ping` is unknown"),
         ];
         for (text, expected) in cases {
             assert!(reason(text).starts_with(expected), "{text}: {}", reason(text));
         }
+    }
+
+    #[cfg(feature = "websocket")]
+    #[test]
+    fn websocket_addresses_have_a_path_and_a_ping() {
+        for (text, shown) in [
+            ("ws://127.0.0.1:0", "ws://127.0.0.1:0"),
+            ("ws://127.0.0.1:0/", "ws://127.0.0.1:0"),
+            ("ws://[::1]:80/rooms/living%20room?ping=9&framing=length", "ws://[::1]:80/rooms/living%20room"),
+            ("ws://device.example:80?ping=off", "ws://device.example:80"),
+        ] {
+            assert_eq!(place(text), shown);
+        }
+        for (text, expected) in [
+            ("ws://h", "the port is missing, write ws://HOST:PORT"),
+            ("ws://h/path", "the port is missing, write ws://HOST:PORT"),
+            ("ws://h:1/a b", "the path has the character ' '"),
+            ("ws://h:1/a#b", "the path has the character '#'"),
+            ("ws://h:1/\u{e4}", "the path has the character '\u{e4}'"),
+            ("ws://h:1?ping=0", "the option `ping=0` has no such value, write ping=off or ping=SECONDS"),
+            ("ws://h:1?ping=1.5", "the option `ping=1.5` has no such value"),
+            ("ws://h:1?ping", "the option `ping=` has no such value"),
+            ("ws://h:1?framing=stp", "framing=stp does not go over a WebSocket"),
+            ("ws://h:1?peer=old", "peer=old does not go over a WebSocket"),
+            ("ws://h:1?line=on", "line=on does not go over a WebSocket"),
+        ] {
+            assert!(reason(text).starts_with(expected), "{text}: {}", reason(text));
+        }
+        let error = Address::parse("ws://h:1").unwrap().set_old_peer().unwrap_err().to_string();
+        assert!(error.starts_with("address `ws://h:1`: peer=old does not go over a WebSocket"), "{error}");
+        assert!(Address::parse("tcp://h:1").unwrap().set_old_peer().is_ok());
+    }
+
+    #[cfg(not(feature = "websocket"))]
+    #[test]
+    fn a_scheme_without_its_feature_says_so() {
+        assert_eq!(reason("ws://h:1"), "the scheme `ws` needs the feature `websocket` of socketproto");
     }
 }

@@ -14,6 +14,9 @@ use tokio_util::codec::Decoder;
 
 use crate::framing::{LengthDecoder, MAX_FRAME, Piece};
 
+/// Bytes that are taken of one write: what is taken is off the session's account of unsent bytes.
+const WRITE: usize = 64 * 1024;
+
 /// The adapter.
 pub(crate) struct Datagrams<D> {
     datagrams: D,
@@ -101,6 +104,7 @@ impl<D: Sink<Bytes, Error = io::Error> + Unpin> AsyncWrite for Datagrams<D> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         // What was taken before has to leave first: so no more than one write is ever held.
         ready!(self.poll_send(cx))?;
+        let bytes = bytes.get(..WRITE).unwrap_or(bytes);
         self.unsent.extend_from_slice(bytes);
         match self.poll_send(cx) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),

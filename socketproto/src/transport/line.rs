@@ -12,6 +12,7 @@ use futures_util::{Sink, Stream as FuturesStream};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::transport::datagrams::Datagrams;
+use crate::transport::notes::Notes;
 
 /// A byte stream in both directions.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -32,6 +33,10 @@ pub struct Connected {
     pub(crate) io: Io,
     pub(crate) peer: Arc<str>,
     pub(crate) ip: Option<IpAddr>,
+    /// The peer's certificate, verified, as DER.
+    pub(crate) certificate: Option<Arc<[u8]>>,
+    /// Where the line holds more than the session sees.
+    pub(crate) notes: Option<Arc<Notes>>,
 }
 
 /// The line itself, or what has to be done before it is there.
@@ -49,7 +54,12 @@ impl Connected {
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         peer: impl Into<Arc<str>>,
     ) -> Self {
-        Self { io: Io::Stream(Box::new(stream)), peer: peer.into(), ip: None }
+        Self::boxed(Box::new(stream), peer.into(), None)
+    }
+
+    /// A byte stream, and what a handshake has shown of the peer.
+    pub(crate) fn boxed(stream: Box<dyn Stream>, peer: Arc<str>, certificate: Option<Arc<[u8]>>) -> Self {
+        Self { io: Io::Stream(stream), peer, ip: None, certificate, notes: None }
     }
 
     /// A line of whole datagrams that neither loses nor reorders them, as a WebSocket; each carries one frame, at most
@@ -76,7 +86,7 @@ impl Connected {
         + 'static,
         peer: impl Into<Arc<str>>,
     ) -> Self {
-        Self::stream(Datagrams::new(datagrams), peer)
+        Self { notes: Some(Arc::default()), ..Self::stream(Datagrams::new(datagrams), peer) }
     }
 
     /// A line whose handshake has yet to be done. It is done in the task of the connection, so that a silent peer holds
@@ -85,7 +95,8 @@ impl Connected {
         handshake: impl Future<Output = io::Result<Self>> + Send + 'static,
         peer: impl Into<Arc<str>>,
     ) -> Self {
-        Self { io: Io::Opening(Box::pin(handshake)), peer: peer.into(), ip: None }
+        let (io, peer) = (Io::Opening(Box::pin(handshake)), peer.into());
+        Self { io, peer, ip: None, certificate: None, notes: None }
     }
 
     /// Counts the line against [`Limits::max_connections_per_address`](crate::Limits::max_connections_per_address).

@@ -7,16 +7,24 @@
 mod address;
 mod datagrams;
 mod disturb;
+mod handshake;
 mod host;
 mod line;
 mod memory;
+mod notes;
 mod open;
 mod own;
+mod setup;
 #[cfg(all(unix, feature = "unix"))]
 mod systemd;
 mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
 #[cfg(all(unix, feature = "unix"))]
 mod unix;
+mod upgrade;
+#[cfg(feature = "websocket")]
+pub(crate) mod websocket;
 
 use std::io;
 use std::sync::Arc;
@@ -24,33 +32,55 @@ use std::sync::Arc;
 pub(crate) use address::{Address, Options, Place};
 pub use disturb::Direction;
 pub(crate) use disturb::{Blow, Hub, Plan};
+pub(crate) use handshake::HandshakeFailed;
 pub use line::Connected;
 pub(crate) use line::{Io, Opening, Stream};
+pub(crate) use notes::{Farewell, Notes};
 pub use open::OpenListener;
 pub use own::{Accept, Connect};
 pub(crate) use own::{Connector, Listener};
+pub(crate) use setup::{ClientSetup, ServerSetup};
+#[cfg(feature = "tls")]
+pub use tls::{ClientTls, ServerTls};
+use upgrade::upgrade;
 
 use crate::error::Error;
 
 /// Opens a listener.
-pub(crate) async fn bind(place: &Place) -> io::Result<Listener> {
-    match place {
-        Place::Tcp(place) => tcp::Acceptor::bind(place).await.map(Listener::new),
+///
+/// # Errors
+/// [`Error::Bind`] where the address cannot be listened on.
+pub(crate) async fn bind(address: &Address, setup: &ServerSetup) -> Result<Listener, Error> {
+    let Address { place, options } = address;
+    let upgrades = Arc::new(setup.upgrades(place, options));
+    let listener = match place {
+        Place::Tcp(host) => tcp::Acceptor::bind("tcp", host, upgrades).await.map(Listener::new),
+        #[cfg(feature = "tls")]
+        Place::Tls(host) => tcp::Acceptor::bind("tls", host, upgrades).await.map(Listener::new),
         Place::Memory { name } => memory::Acceptor::bind(name).map(Listener::new),
+        #[cfg(feature = "websocket")]
+        Place::WebSocket(place) => websocket::Acceptor::bind(place, upgrades).await.map(Listener::new),
         #[cfg(all(unix, feature = "unix"))]
         Place::Unix(place) => unix::Acceptor::bind(place).await.map(Listener::new),
         #[cfg(all(unix, feature = "unix"))]
         Place::Systemd(which) => systemd::bind(which),
-    }
+    };
+    listener.map_err(|source| Error::Bind { address: place.to_string().into(), source })
 }
 
 /// What gives a client its lines.
 ///
 /// # Errors
-/// [`Error::Address`] for a place where one can only listen.
-pub(crate) fn connector(place: Place) -> Result<Connector, Error> {
+/// [`Error::Config`] where the setup does not fit the address, [`Error::Address`] for a place where one can only listen.
+pub(crate) fn connector(place: Place, setup: ClientSetup) -> Result<Connector, Error> {
+    setup.check(Some(&place))?;
     Ok(match place {
         Place::Tcp(place) => Arc::new(tcp::Connector(place)),
+        #[cfg(feature = "tls")]
+        Place::Tls(place) => {
+            let tls = setup.tls.unwrap_or_default().for_host(&place.host)?;
+            Arc::new(tls::Connector { place, tls })
+        }
         Place::Memory { name } => Arc::new(memory::Connector(name)),
         #[cfg(all(unix, feature = "unix"))]
         Place::Unix(place) => Arc::new(unix::Connector(place)),
@@ -60,6 +90,8 @@ pub(crate) fn connector(place: Place) -> Result<Connector, Error> {
                 "systemd:// is for servers; connect to the address that the `.socket` unit listens on";
             return Err(Error::Address { address: which.to_string().into(), reason: reason.into() });
         }
+        #[cfg(feature = "websocket")]
+        Place::WebSocket(place) => Arc::new(websocket::Connector::new(place, setup)?),
     })
 }
 
@@ -70,6 +102,10 @@ pub(crate) fn hub(place: &Place) -> Option<io::Result<Arc<Hub>>> {
         Place::Tcp(_) => None,
         #[cfg(all(unix, feature = "unix"))]
         Place::Unix(_) | Place::Systemd(_) => None,
+        #[cfg(feature = "tls")]
+        Place::Tls(_) => None,
+        #[cfg(feature = "websocket")]
+        Place::WebSocket(_) => None,
     }
 }
 

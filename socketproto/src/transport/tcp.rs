@@ -4,6 +4,7 @@ mod listen;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener as StdTcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -12,7 +13,8 @@ use tokio::net::{TcpListener, TcpStream, lookup_host};
 
 use crate::transport::host::HostPort;
 use crate::transport::tcp::listen::listen_on_first;
-use crate::transport::{Accept, Connect, Connected};
+use crate::transport::upgrade::Upgrades;
+use crate::transport::{Accept, Connect, Connected, upgrade};
 
 /// A line without a byte is asked whether the other side is still there after this time, then again and again
 /// (protocol.md 7.3).
@@ -26,7 +28,7 @@ const USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// An address of a name gets this long before the next one is tried beside it (RFC 8305, section 5).
 const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 
-/// Connects to a host; its name is looked up anew each time.
+/// Connects to a host.
 pub(super) struct Connector(pub(super) HostPort);
 
 impl Connect for Connector {
@@ -35,49 +37,65 @@ impl Connect for Connector {
     }
 
     async fn connect(&self) -> io::Result<Connected> {
-        let addresses = lookup_host((self.0.host.as_str(), self.0.port)).await?;
-        let stream = connect_to_first(addresses).await?;
-        let peer = stream.peer_addr()?;
-        Ok(connected(stream, peer))
+        let (stream, peer) = connect(&self.0).await?;
+        Ok(Connected::stream(stream, format!("tcp://{peer}")).with_ip(peer.ip()))
     }
 }
 
 pub(super) struct Acceptor {
     listener: TcpListener,
     address: SocketAddr,
+    /// What stands in the address before `://`.
+    scheme: &'static str,
+    upgrades: Arc<Upgrades>,
 }
 
 impl Acceptor {
     /// Listens on the first address of a host that this machine has.
-    pub(super) async fn bind(place: &HostPort) -> io::Result<Self> {
-        Self::new(listen_on_first(lookup_host((place.host.as_str(), place.port)).await?)?)
+    pub(super) async fn bind(
+        scheme: &'static str,
+        place: &HostPort,
+        upgrades: Arc<Upgrades>,
+    ) -> io::Result<Self> {
+        let addresses = lookup_host((place.host.as_str(), place.port)).await?;
+        Self::new(scheme, listen_on_first(addresses)?, upgrades)
     }
 
-    /// Takes over a socket that listens already.
+    /// Takes over a socket that listens already; frames alone are taken there.
     pub(super) fn open(listener: StdTcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        Self::new(TcpListener::from_std(listener)?)
+        Self::new("tcp", TcpListener::from_std(listener)?, Arc::default())
     }
 
-    fn new(listener: TcpListener) -> io::Result<Self> {
+    fn new(scheme: &'static str, listener: TcpListener, upgrades: Arc<Upgrades>) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        Ok(Self { listener, address })
+        Ok(Self { listener, address, scheme, upgrades })
     }
 }
 
 impl Accept for Acceptor {
     fn address(&self) -> String {
-        format!("tcp://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     async fn accept(&mut self) -> io::Result<Connected> {
         let (stream, peer) = self.listener.accept().await?;
-        Ok(connected(stream, peer))
+        let peer = prepare(&stream, peer);
+        let line = upgrade(stream, format!("{}://{peer}", self.scheme), &self.upgrades);
+        Ok(line.with_ip(peer.ip()))
     }
 
     fn is_exposed(&self) -> bool {
-        !self.address.ip().to_canonical().is_loopback()
+        !self.upgrades.require_tls && !self.address.ip().to_canonical().is_loopback()
     }
+}
+
+/// Connects to a host; its name is looked up anew each time.
+pub(super) async fn connect(place: &HostPort) -> io::Result<(TcpStream, SocketAddr)> {
+    let addresses = lookup_host((place.host.as_str(), place.port)).await?;
+    let stream = connect_to_first(addresses).await?;
+    let peer = prepare(&stream, stream.peer_addr()?);
+    Ok((stream, peer))
 }
 
 /// Connects to the first address that answers. One that stays silent does not keep the others from being tried.
@@ -105,17 +123,17 @@ pub(super) fn address_of(address: io::Result<SocketAddr>) -> String {
     address.map_or_else(|_| "tcp://".to_owned(), |address| format!("tcp://{address}"))
 }
 
-fn connected(stream: TcpStream, peer: SocketAddr) -> Connected {
+/// What every line is set to, and the peer as it is shown and counted.
+fn prepare(stream: &TcpStream, peer: SocketAddr) -> SocketAddr {
     // Answers gather in one write already, so Nagle's delay would only add to it. Where an option cannot be set the
     // line works all the same.
     let _ = stream.set_nodelay(true);
-    keep_alive(&stream);
+    keep_alive(stream);
     // A client that reaches `[::]` over IPv4 is shown and counted by its IPv4 address.
-    let peer = match peer.ip().to_canonical() {
+    match peer.ip().to_canonical() {
         ip @ IpAddr::V4(_) => SocketAddr::new(ip, peer.port()),
         IpAddr::V6(_) => peer,
-    };
-    Connected::stream(stream, format!("tcp://{peer}")).with_ip(peer.ip())
+    }
 }
 
 /// Lets the operating system find out that the other side has vanished without a word.
@@ -156,7 +174,7 @@ mod tests {
         let client = TcpStream::connect(address).await.unwrap();
         let (server, peer) = listener.accept().await.unwrap();
         for stream in [&client, &server] {
-            keep_alive(stream);
+            prepare(stream, peer);
             let socket = SockRef::from(stream);
             assert!(socket.keepalive().unwrap());
             assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
@@ -164,7 +182,7 @@ mod tests {
             assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
             assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(30)));
         }
-        assert_eq!(&*connected(server, peer).peer, format!("tcp://{}", client.local_addr().unwrap()));
+        assert_eq!(prepare(&server, peer), client.local_addr().unwrap());
     }
 
     #[tokio::test]

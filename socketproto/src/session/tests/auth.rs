@@ -348,3 +348,21 @@ fn a_key_that_comes_after_the_attempt_is_not_sent() {
     line.wait(2 * SECOND, "end: the server did not answer the authentication within 2 s");
     line.answer(AuthAnswer::Key("ab".into()), "");
 }
+
+#[test]
+fn a_certificate_is_taken_for_the_secret_where_that_is_said() {
+    let now = Instant::now();
+    for (trust, state) in [(true, AuthState::Trusted), (false, AuthState::Untrusted)] {
+        let config = Config { trust_certificates: trust, ..config(Role::Server).secret() };
+        let mut session = Session::new(config, now);
+        session.handle_certificate(now);
+        assert_eq!(session.auth_state(), state);
+        // Nor is it waited for any more that it proves the secret.
+        session.handle_timeout(now + 9 * SECOND);
+        assert_eq!(session.close_reason(), None);
+        let mut input = BytesMut::from(&b":"[..]);
+        session.handle_input(&mut input, now + 9 * SECOND);
+        session.handle_timeout(now + 61 * SECOND);
+        assert_eq!(session.close_reason(), (!trust).then_some(&CloseReason::TrustTimeout));
+    }
+}

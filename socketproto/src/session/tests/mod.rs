@@ -51,6 +51,7 @@ fn config(role: Role) -> Config {
         session: OURS.into(),
         channel_name: None,
         secret: false,
+        trust_certificates: false,
         auto_auth: true,
         reconnect: false,
         hello: role == Role::Client,
