@@ -352,9 +352,12 @@ pub(crate) fn probe(address: &str) {
     assert!(begun.elapsed() < PROBE_TIME, "answered after {:?}", begun.elapsed());
 }
 
-/// Runs a future to its end.
+/// Runs a future to its end, or fails instead of hanging.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    /// Cases have their own bounds of [`PATIENCE`], some of them one after the other.
+    const MOST: Duration = PATIENCE.saturating_mul(6);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(MOST, future).await.expect("it hangs") })
 }
 
 /// An address where nobody listens. While the socket lives nobody else is given its port; a server can still take it.

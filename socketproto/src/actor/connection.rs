@@ -32,6 +32,10 @@ use crate::transport::{Connected, Io, Opening};
 /// How long what is left to send may take when a connection is closed.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(150);
 
+/// How long a drained peer that was still sending may say nothing before its line is closed: it may be about to read what
+/// was answered last.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// How long a client's services may take to end; with the time above it stays below 200 ms (protocol.md section 4).
 const SERVICES_TIMEOUT: Duration = Duration::from_millis(40);
 
@@ -312,7 +316,7 @@ impl Connection {
                         let mut heard = false;
                         let ended = line.poll_ended(cx, &mut heard);
                         if let Some(most) = self.linger_until.filter(|_| heard) {
-                            self.flush_until = Some(until.max(most.min(now + FLUSH_TIMEOUT)));
+                            self.flush_until = Some(until.max(most.min(now + LINGER)));
                         }
                         ready!(ended);
                     }
