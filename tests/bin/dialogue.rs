@@ -22,6 +22,9 @@ const SECRET: &str = "a secret of more than 16 bytes, ключ";
 /// The name of the server's channel.
 const CHANNEL: &str = "dialogue";
 
+/// What tokens begin with, so that no random data are taken for one.
+const TOKEN: &str = "token ";
+
 /// Longer than a text that travels.
 const LONG_TEXT: usize = 600;
 
@@ -118,7 +121,8 @@ fn recorder() -> Callback {
             let token: String = message.data().map_err(|error| error.to_string())?;
             return text(format!("[{}]", seen.remove(&token).unwrap_or_default().join(",")));
         }
-        if let Ok((token, _)) = message.data::<(String, IgnoredAny)>() {
+        let named = message.data::<(String, IgnoredAny)>().ok().filter(|(token, _)| token.starts_with(TOKEN));
+        if let Some((token, _)) = named {
             let (service_id, status) = (message.service_id().value(), message.status().value());
             seen.entry(token).or_default().push(format!("[{service_id},{status},{}]", message.json()));
         }
@@ -211,7 +215,7 @@ impl Application {
     }
 
     fn release(&mut self, key: u32) {
-        for (_, gate) in self.gates.extract_if(.., |gate| gate.0 == key) {
+        for (_, gate) in self.gates.extract_if(.., |gate| gate.0 == key && key != 0) {
             let _ = gate.send(());
         }
     }

@@ -6,6 +6,7 @@ mod auth;
 mod both_ways;
 #[cfg(target_os = "linux")]
 mod descriptors;
+mod dialogues;
 mod examples;
 mod failures;
 mod hooks_and_rules;

@@ -54,6 +54,7 @@ WINDOW_BEFORE_HELLO = 64
 PROTOCOL_ERRORS = 32
 MAX_FAULT_TEXT = 1024
 OPEN = "?"
+TOKEN = "token "
 TOMBSTONE = object()
 LATE, NEVER_ISSUED = object(), object()
 
@@ -202,7 +203,7 @@ class Application:
         if request.service_id == READ:
             fit(is_text(data))
             return "[%s]" % ",".join(self.records.pop(data, []))
-        if isinstance(data, list) and len(data) == 2 and is_text(data[0]):
+        if isinstance(data, list) and len(data) == 2 and is_text(data[0]) and data[0].startswith(TOKEN):
             record = "[%d,%d,%s]" % (request.service_id, request.status, request.data_text)
             self.records.setdefault(data[0], []).append(record)
         return "null"
@@ -260,11 +261,8 @@ class Call:
 
     def __init__(self, service_id, data_id, data_text, nested, done):
         self.service_id, self.data_id, self.data_text = service_id, data_id, data_text
-        self.key = (Application.RESPONSES_OF(service_id), data_id)
+        self.key = (Application.SERVICES[service_id], data_id)
         self.nested, self.done = nested, done
-
-
-Application.RESPONSES_OF = Application.SERVICES.__getitem__
 
 
 class Request:

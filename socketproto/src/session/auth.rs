@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::id::AuthState;
+use crate::id::{AuthState, DataId};
 use crate::message::Json;
 use crate::session::event::AuthQuestion;
 use crate::session::requests::Origin;
@@ -82,6 +82,15 @@ impl Auth {
     pub(super) fn begin(&mut self, now: Instant) {
         self.state = AuthState::SeedRequested;
         self.deadline = Some(now + CLIENT_TIMEOUT);
+    }
+
+    /// Whether the next answer of the exchange is one of this datum.
+    pub(super) fn awaits(&self, data_id: DataId) -> bool {
+        match self.state {
+            AuthState::SeedRequested => data_id == DataId::AUTH_SEED,
+            AuthState::KeyTransferred => data_id == DataId::AUTH_KEY,
+            AuthState::Untrusted | AuthState::SeedTransferred | AuthState::Trusted => false,
+        }
     }
 
     /// Takes the server's seed; none where it was not asked for or is no seed.
