@@ -281,8 +281,8 @@ class Script:
 
     def write(self):
         self.opening()
-        odds = self.odds()
         for _ in range(self.random.randint(3, 15)):
+            odds = self.odds()
             step = self.random.choices([step for step, _ in odds], [weight for _, weight in odds])[0]
             self.name, items = step.__name__.strip("_"), step()
             if items:
@@ -305,8 +305,7 @@ class Script:
             (self.unasked, 6),
             (self.framework, 3),
             (self.call, 10),
-            (self.answer, 12 if self.calls else 0),
-            (self.answer, 8),
+            (self.answer, 25 if self.calls else 2),
             (self.release, 6),
             (self.record, 7),
             (self.typed, 5),
@@ -945,6 +944,16 @@ class Program:
         self.child.wait(WAIT)
 
 
+def kind(message):
+    """What a message is, for people."""
+    if message.service_id in Application.SERVICES:
+        return "call"
+    if message.service_id in (AUTH, CHANNEL_NAME, HELLO, CANCEL):
+        return "request %d" % message.service_id
+    number = "" if message.message_id is None else " with an id"
+    return "%s answer of status %d%s" % (message.format, message.status, number)
+
+
 class Run:
     """Plays dialogues; each variant and age has a thread of its own, so that a client's connection is no one else's."""
 
@@ -953,7 +962,7 @@ class Run:
         self.program = Program(options.program, options.role, options.format)
         self.lock = threading.Lock()
         self.passed = self.failed = self.closed = self.messages = 0
-        self.steps = collections.Counter()
+        self.steps, self.said = collections.Counter(), collections.Counter()
 
     def lane(self, seeds):
         for seed in seeds:
@@ -970,6 +979,7 @@ class Run:
                 if player is not None:
                     self.closed += player.model.closed is not None
                     self.messages += len(player.real.trace)
+                    self.said.update(kind(message) for message in player.expected.trace)
                 self.steps.update(name for name, _ in script.steps)
 
     def attempts(self, script):
@@ -1016,8 +1026,10 @@ class Run:
         print("%d passed, %d failed" % (self.passed, self.failed))
         print("%d messages compared, %d connections closed as they had to be" % (self.messages, self.closed))
         if self.options.verbose:
-            for name, count in self.steps.most_common():
-                print("  %6d %s" % (count, name))
+            for title, counter in (("steps", self.steps), ("what the model said", self.said)):
+                print(title)
+                for name, count in counter.most_common():
+                    print("  %6d %s" % (count, name))
         return 1 if self.failed or self.passed != len(seeds) else 0
 
 
@@ -1030,7 +1042,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0, help="of the first dialogue")
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--replay", type=int, metavar="SEED", help="this dialogue alone")
-    parser.add_argument("--verbose", action="store_true", help="which steps there were")
+    parser.add_argument("--verbose", action="store_true", help="tell which steps and messages there were")
     options = parser.parse_args()
     first, count = (options.seed, options.count) if options.replay is None else (options.replay, 1)
     return Run(options).run(range(first, first + count))
