@@ -737,7 +737,8 @@ class Script:
     def answer(self):
         draw = self.random
         number, format = draw.randint(0, 5), self.format
-        kind = draw.choices(("right", "fault", "again", "other id", "no id", "other datum"), (12, 5, 3, 1, 2, 1))[0]
+        kinds = ("right", "fault", "again", "again and again", "other id", "no id", "other datum")
+        kind = draw.choices(kinds, (24, 10, 6, 1, 2, 4, 2))[0]
         status = draw.choice((1, 2, 4, 7, 2**24 - 1)) if kind == "fault" else 0
         data = self.json(2)
         if status and draw.random() < 0.8:
@@ -748,7 +749,7 @@ class Script:
             self.errors += 1
 
         def payload(seen):
-            call = seen.call(number, kind == "again")
+            call = seen.call(number, kind.startswith("again"))
             if call is None:
                 return None
             message_id, data_id = call.message_id, call.data_id
@@ -761,7 +762,9 @@ class Script:
             used = "json" if message_id is not None else format
             return Message(call.service_id + 1, data_id, data, status, message_id, used).encode()
 
-        return [*self.barrier(), Late("answers call %d: %s, status %d, %s" % (number, kind, status, data), payload), SYNC]
+        answer = Late("answers call %d: %s, status %d, %s" % (number, kind, status, data), payload)
+        # More than the protocol errors that a peer may make: an answer to a call that is over is none.
+        return [*self.barrier(), *[answer] * (40 if kind == "again and again" else 1), SYNC]
 
     def cancel(self):
         number = self.new_id()
