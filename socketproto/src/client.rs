@@ -14,10 +14,11 @@ use crate::error::Result;
 use crate::event::ConnectionEvent;
 use crate::fault::Fault;
 use crate::hosted::IntoService;
-use crate::id::{DataId, ServiceId};
+use crate::id::{DataId, ServiceId, ServiceIds, Status};
 use crate::limits::Limits;
 use crate::message::{Json, Message};
 use crate::peer::Peer;
+use crate::protocol::registers_at_run_time;
 use crate::secret::Secret;
 use crate::service::{Call, Service};
 use crate::session::Role;
@@ -86,6 +87,8 @@ impl Client {
     }
 }
 
+registers_at_run_time!(Client, |this| this.0.link().routes());
+
 impl Deref for Client {
     type Target = Peer;
 
@@ -125,6 +128,14 @@ impl ClientBuilder {
     /// Proves to the server that this side knows the secret.
     pub fn secret(mut self, secret: Secret) -> Self {
         self.settings.secret = Some(secret);
+        self
+    }
+
+    /// Whether the client authenticates as soon as it is connected, where it has a secret: true. Else
+    /// [`Protocol::authenticate`](crate::Protocol::authenticate) does it, and until then the server serves its public
+    /// data alone; it needs [`manual_auth(true)`](crate::ServerBuilder::manual_auth) to wait longer than 10 s for that.
+    pub fn auto_auth(mut self, auto_auth: bool) -> Self {
+        self.settings.auto_auth = auto_auth;
         self
     }
 
@@ -217,7 +228,47 @@ impl ClientBuilder {
 
     /// Declares a service of the application: messages of `request` are answered with `response`.
     pub fn add_service(mut self, request: impl Into<ServiceId>, response: impl Into<ServiceId>) -> Self {
-        self.settings.add_service(request.into(), response.into());
+        self.settings.add_service(request.into(), response.into(), None);
+        self
+    }
+
+    /// As `add_service`, with names for logs: `"history request"`, `"history response"`.
+    pub fn add_named_service(
+        mut self,
+        request: impl Into<ServiceId>,
+        response: impl Into<ServiceId>,
+        request_name: impl Into<String>,
+        response_name: impl Into<String>,
+    ) -> Self {
+        let names = (request_name.into(), response_name.into());
+        self.settings.add_service(request.into(), response.into(), Some(names));
+        self
+    }
+
+    /// Names a datum in logs, for one service id or several: `10`, or `[10, 20]`.
+    pub fn add_data(
+        mut self,
+        service_ids: impl ServiceIds,
+        data_id: impl Into<DataId>,
+        name: impl Into<String>,
+    ) -> Self {
+        self.settings.add_data(service_ids.into_service_ids(), data_id.into(), name.into());
+        self
+    }
+
+    /// Names a status in logs.
+    pub fn add_status(mut self, status: Status, name: impl Into<String>) -> Self {
+        self.settings.add_status(status, name.into());
+        self
+    }
+
+    /// Takes a message from a server at which this side has not authenticated, though it has a secret.
+    pub fn add_msg_to_auth_whitelist(
+        mut self,
+        service_id: impl Into<ServiceId>,
+        data_id: impl Into<DataId>,
+    ) -> Self {
+        self.settings.whitelist(service_id.into(), data_id.into());
         self
     }
 
@@ -260,6 +311,20 @@ impl IntoFuture for ClientBuilder {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(self.open())
+    }
+}
+
+/// An address alone, as [`Client::connect`] takes it.
+impl From<&str> for ClientBuilder {
+    fn from(address: &str) -> Self {
+        Client::connect(address)
+    }
+}
+
+/// An address alone.
+impl From<String> for ClientBuilder {
+    fn from(address: String) -> Self {
+        Client::connect(address)
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
+use futures_util::future::Either;
 use tokio_util::sync::CancellationToken;
 
 use crate::actor::Endpoint;
@@ -15,10 +16,12 @@ use crate::error::{Error, Result};
 use crate::event::ConnectionEvent;
 use crate::fault::Fault;
 use crate::hosted::IntoService;
-use crate::id::{DataId, ServiceId};
+use crate::id::{DataId, ServiceId, ServiceIds, Status};
 use crate::limits::Limits;
 use crate::message::{Json, Message};
 use crate::peer::Peer;
+use crate::protocol::{Protocol, registers_at_run_time};
+use crate::routes::Routes;
 use crate::secret::Secret;
 use crate::service::{Call, Service};
 use crate::session::Role;
@@ -57,6 +60,7 @@ struct Inner {
     runtime: Runtime,
     listener: Addr<Listener>,
     peers: Peers,
+    routes: Arc<Routes>,
     closed: CancellationToken,
 }
 
@@ -100,6 +104,42 @@ impl Server {
         self.0.peers.list()
     }
 
+    /// The connection of the first peer that is there or comes, point to point as in the seed library: see [`Protocol`].
+    /// From this call on, what no callback takes is kept for `receive`. Where the peer has gone and connects again, this
+    /// gives its new connection.
+    ///
+    /// # Errors
+    /// [`Error::ShutDown`] where the server is closed.
+    ///
+    /// ```
+    /// use socketproto::{Client, Server, Status};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> socketproto::Result<()> {
+    /// let server = Server::bind("mem://").start().await?;
+    /// let client = Client::connect(server.address()).await?;
+    /// let protocol = server.protocol().await?;
+    /// assert!(client.protocol().send(50, 1, "hello", Status::OKAY, None).await);
+    /// let message = protocol.receive(50, 1, None).await.unwrap();
+    /// assert_eq!(message.data::<String>().unwrap(), "hello");
+    /// # Ok(()) }
+    /// ```
+    pub async fn protocol(&self) -> Result<Protocol> {
+        self.0.routes.buffer();
+        let first = std::pin::pin!(self.0.peers.first());
+        let closed = std::pin::pin!(self.closed());
+        match futures_util::future::select(closed, first).await {
+            Either::Left(_) => Err(Error::ShutDown),
+            Either::Right((peer, _)) => Ok(peer.protocol()),
+        }
+    }
+
+    /// What it serves.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn routes(&self) -> &Arc<Routes> {
+        &self.0.routes
+    }
+
     /// Stops accepting, lets run what runs for up to 5 s, sends what is left, closes, and ends the services: their
     /// `stopping` hooks have run when this returns, unless one takes longer than the time that is left.
     ///
@@ -126,6 +166,8 @@ impl Server {
         self.shutdown().await
     }
 }
+
+registers_at_run_time!(Server, |this| &this.0.routes);
 
 impl Inner {
     fn shutdown(&self, within: Duration) {
@@ -203,6 +245,14 @@ impl ServerBuilder {
     /// Clients have to prove that they know this secret before anything but public data is served.
     pub fn secret(mut self, secret: Secret) -> Self {
         self.settings.secret = Some(secret);
+        self
+    }
+
+    /// Lets clients authenticate by hand, where a secret is set: they have 60 s for it, and again after each public
+    /// request; once they begin, 10 s (protocol.md section 8). The default is false: 10 s from accept, unless there are
+    /// public data.
+    pub fn manual_auth(mut self, manual_auth: bool) -> Self {
+        self.settings.auto_auth = !manual_auth;
         self
     }
 
@@ -319,7 +369,37 @@ impl ServerBuilder {
 
     /// Declares a service of the application: messages of `request` are answered with `response`.
     pub fn add_service(mut self, request: impl Into<ServiceId>, response: impl Into<ServiceId>) -> Self {
-        self.settings.add_service(request.into(), response.into());
+        self.settings.add_service(request.into(), response.into(), None);
+        self
+    }
+
+    /// As `add_service`, with names for logs: `"history request"`, `"history response"`.
+    pub fn add_named_service(
+        mut self,
+        request: impl Into<ServiceId>,
+        response: impl Into<ServiceId>,
+        request_name: impl Into<String>,
+        response_name: impl Into<String>,
+    ) -> Self {
+        let names = (request_name.into(), response_name.into());
+        self.settings.add_service(request.into(), response.into(), Some(names));
+        self
+    }
+
+    /// Names a datum in logs, for one service id or several: `10`, or `[10, 20]`.
+    pub fn add_data(
+        mut self,
+        service_ids: impl ServiceIds,
+        data_id: impl Into<DataId>,
+        name: impl Into<String>,
+    ) -> Self {
+        self.settings.add_data(service_ids.into_service_ids(), data_id.into(), name.into());
+        self
+    }
+
+    /// Names a status in logs.
+    pub fn add_status(mut self, status: Status, name: impl Into<String>) -> Self {
+        self.settings.add_status(status, name.into());
         self
     }
 
@@ -364,11 +444,12 @@ impl ServerBuilder {
                     return Err(exposed(&address));
                 }
                 let endpoint = Arc::new(Endpoint::start(endpoint)?);
+                let routes = Arc::clone(&endpoint.routes);
                 let closed = CancellationToken::new();
                 let peers = Peers::default();
                 let listener = Listener::start(listener, endpoint, peers.clone(), closed.clone());
                 tracing::info!(%address, "server listens");
-                Ok(Server(Arc::new(Inner { address, runtime: own, listener, peers, closed })))
+                Ok(Server(Arc::new(Inner { address, runtime: own, listener, peers, routes, closed })))
             })
             .await?
     }
@@ -382,6 +463,20 @@ fn exposed(address: &str) -> Error {
              accept that with `.allow_plaintext(true)`"
         )
         .into(),
+    }
+}
+
+/// An address alone, as [`Server::bind`] takes it.
+impl From<&str> for ServerBuilder {
+    fn from(address: &str) -> Self {
+        Server::bind(address)
+    }
+}
+
+/// An address alone.
+impl From<String> for ServerBuilder {
+    fn from(address: String) -> Self {
+        Server::bind(address)
     }
 }
 
