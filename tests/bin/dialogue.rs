@@ -1,8 +1,9 @@
 //! The Rust side of the dialogues in `tests/python/dialogues.py`: one fixed application on several servers or clients.
 //!
 //! `dialogue serve VARIANT..` prints `listening on URL` for each, `dialogue connect VARIANT=URL..` connects again and again.
-//! A variant is `open` or `secret`, with `+any` for a callback that takes whatever is left. The program ends when its
-//! standard input does. `tests/python/model.py` says what the application answers.
+//! A variant is `open` or `secret`, with `+any` for a callback that takes whatever is left, or `+receive` for handles that
+//! receive it, and register further callbacks while connections are there. The program ends when its standard input
+//! does. `tests/python/model.py` says what the application answers.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -13,7 +14,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
 use socketproto::prelude::*;
-use socketproto::{Backoff, Error, Message};
+use socketproto::{Backoff, Error, Message, Protocol};
 use tokio::sync::oneshot;
 
 /// What both sides know; `dialogues.py` has the same.
@@ -21,6 +22,22 @@ const SECRET: &str = "a secret of more than 16 bytes, ключ";
 
 /// The name of the server's channel.
 const CHANNEL: &str = "dialogue";
+
+/// Longer than a dialogue takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The keys that dialogues register callbacks for; each connection begins without them.
+const CHANGING: [(Option<u32>, Option<u32>); 9] = [
+    (Some(50), Some(1)),
+    (Some(50), None),
+    (Some(10), Some(60)),
+    (Some(11), Some(60)),
+    (Some(77), Some(60)),
+    (Some(20), None),
+    (Some(40), None),
+    (None, Some(60)),
+    (None, None),
+];
 
 /// What tokens begin with, so that no random data are taken for one.
 const TOKEN: &str = "token ";
@@ -51,26 +68,30 @@ async fn main() -> socketproto::Result<()> {
 }
 
 async fn serve(variant: &str) -> socketproto::Result<Server> {
-    let mut builder = Server::bind("tcp://127.0.0.1:0").channel_name(CHANNEL).add_service(40, 41);
+    let mut builder = Server::bind("tcp://127.0.0.1:0").channel_name(CHANNEL);
+    builder = builder.add_service(40, 41).add_service(50, 51);
     if variant.starts_with("secret") {
         builder = builder.secret(Secret::from_text(SECRET)?);
     }
     for (service_id, data_id, callback) in callbacks(variant.ends_with("+any")) {
         builder = builder.register_callback(service_id, data_id, callback);
     }
-    builder.service_per_peer(Application::new).start().await
+    let receives = variant.ends_with("+receive");
+    builder.service_per_peer(move |peer| Application::new(peer, receives)).start().await
 }
 
 async fn connect(variant: &str, url: &str) -> socketproto::Result<Client> {
     let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(2));
-    let mut builder = Client::connect(url).lazy().backoff(backoff).add_service(40, 41);
+    let mut builder = Client::connect(url).lazy().backoff(backoff);
+    builder = builder.add_service(40, 41).add_service(50, 51);
     if variant.starts_with("secret") {
         builder = builder.secret(Secret::from_text(SECRET)?);
     }
     for (service_id, data_id, callback) in callbacks(variant.ends_with("+any")) {
         builder = builder.register_callback(service_id, data_id, callback);
     }
-    builder.service_per_peer(Application::new).await
+    let receives = variant.ends_with("+receive");
+    builder.service_per_peer(move |peer| Application::new(peer, receives)).await
 }
 
 // What does not depend on the connection
@@ -155,18 +176,30 @@ struct Order {
 #[did(102, execute = fn release(key: u32))]
 #[did(104, execute = fn fence())]
 #[did(105, read = fn channel(cx) -> Option<String>)]
+#[did(106, execute = async fn receive(cx, service_id: u32, data_id: u32, wait: bool) -> Json)]
+#[did(107, execute = fn register(service_id: Option<u32>, data_id: Option<u32>, tag: u32) -> bool)]
+#[did(108, execute = fn unregister(service_id: Option<u32>, data_id: Option<u32>) -> bool)]
+#[did(109, execute = async fn send(cx, service_id: u32, data_id: u32, data: Json, status: u32) -> bool)]
 struct Application {
     #[did(20, read, write)]
     number: i64,
     #[did(21, read, write, public)]
     note: i64,
     peer: Peer,
+    /// Where there is one, what nobody takes is kept for it.
+    protocol: Option<Protocol>,
     gates: Vec<(u32, oneshot::Sender<()>)>,
 }
 
 impl Application {
-    fn new(peer: Peer) -> Self {
-        Self { number: 0, note: 0, peer, gates: Vec::new() }
+    fn new(peer: Peer, receives: bool) -> Self {
+        let protocol = receives.then(|| peer.protocol());
+        for (service_id, data_id) in CHANGING {
+            if let Some(protocol) = &protocol {
+                protocol.unregister_callback(service_id.map(Into::into), data_id.map(Into::into));
+            }
+        }
+        Self { number: 0, note: 0, peer, protocol, gates: Vec::new() }
     }
 
     fn motto(&mut self) -> &'static str {
@@ -218,6 +251,51 @@ impl Application {
         for (_, gate) in self.gates.extract_if(.., |gate| gate.0 == key && key != 0) {
             let _ = gate.send(());
         }
+    }
+
+    fn protocol(&mut self) -> Result<Protocol, Fault> {
+        self.protocol.clone().ok_or_else(|| Fault::not_permitted("no handle"))
+    }
+
+    /// A message that nobody took: one that is there, or the next.
+    async fn receive(cx: Call<Self>, service_id: u32, data_id: u32, wait: bool) -> Result<Json, Fault> {
+        let protocol = cx.actor(Self::protocol).await?;
+        let time = if wait { PATIENCE } else { Duration::ZERO };
+        match protocol.receive(service_id, data_id, time).await {
+            Some(message) => {
+                text(format!(r#"{{"received":[{},{}]}}"#, message.status().value(), message.json()))
+            }
+            None => Ok(Json::NULL),
+        }
+    }
+
+    fn register(&mut self, service_id: Option<u32>, data_id: Option<u32>, tag: u32) -> Result<bool, Fault> {
+        let callback = move |message: &Message| {
+            let (service_id, data_id) = (message.service_id().value(), message.data_id().value());
+            text(format!(
+                r#"{{"tag":{tag},"message":[{service_id},{data_id},{}]}}"#,
+                message.status().value()
+            ))
+        };
+        let (service_id, data_id) = (service_id.map(Into::into), data_id.map(Into::into));
+        Ok(self.protocol()?.register_callback(service_id, data_id, callback).is_ok())
+    }
+
+    fn unregister(&mut self, service_id: Option<u32>, data_id: Option<u32>) -> Result<bool, Fault> {
+        Ok(self.protocol()?.unregister_callback(service_id.map(Into::into), data_id.map(Into::into)))
+    }
+
+    /// A message to the peer, of whatever kind.
+    async fn send(
+        cx: Call<Self>,
+        service_id: u32,
+        data_id: u32,
+        data: Json,
+        status: u32,
+    ) -> Result<bool, Fault> {
+        let protocol = cx.actor(Self::protocol).await?;
+        let status = Status::new(status).ok_or("no status")?;
+        Ok(protocol.send(service_id, data_id, &data, status, PATIENCE).await)
     }
 
     fn gate(&mut self, key: u32) -> oneshot::Receiver<()> {

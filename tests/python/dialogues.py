@@ -24,7 +24,7 @@ import sys
 import threading
 import time
 
-from model import CANCEL, NAME, OPEN, OWN, SECRET, TOKEN, Application, Model
+from model import CANCEL, NAME, OPEN, OWN, SECRET, TOKEN, UNSERVED, Application, Model
 from peer import (
     AUTH,
     CALLBACK_ERROR,
@@ -49,7 +49,9 @@ from peer import (
 )
 
 PROGRAM = pathlib.Path(__file__).resolve().parents[2] / "target" / "debug" / "dialogue"
-VARIANTS = ("open", "secret", "open+any", "secret+any")
+VARIANTS = ("open", "secret", "open+any", "secret+any", "open+receive", "secret+receive")
+# Each has an endpoint of its own towards old and towards new peers: what one dialogue registers is of no other's concern.
+ENDPOINTS = tuple((variant, old) for variant in VARIANTS for old in (False, True))
 WAIT = 5.0  # seconds; an answer that takes longer is missing
 TIMELY = 1.5  # seconds; the shortest time-out of the protocol, a client's authentication, is 2 s
 TRIES = 3  # of a dialogue that failed and was not timely
@@ -243,7 +245,22 @@ TARGETS = (
     + [(WRITE, data_id) for data_id in (1, 1, 2, 3, 20, 20, 21, 30, 99, 100)]
     + [(EXECUTE, data_id) for data_id in (1, 2, 30, 99, 104, 2**32 - 1)]
     + [(OWN, data_id) for data_id in (1, 1, 2, 30, 99, 0)]
+    + [(UNSERVED, data_id) for data_id in (1, 2, 5)]
 )
+# what nobody takes at first, with keys that callbacks are registered for in between
+UNTAKEN = ((UNSERVED, 1), (UNSERVED, 5), (READ, 60), (WRITE, 60), (11, 60), (21, 7), (77, 60), (77, 1), (2, 9))
+CHANGING = (
+    (UNSERVED, 1),
+    (UNSERVED, None),
+    (READ, 60),
+    (11, 60),
+    (77, 60),
+    (WRITE, None),
+    (OWN, None),
+    (None, 60),
+    (None, None),
+)
+FIXED = ((READ, 20), (READ, 4), (EXECUTE, 104), (CHANNEL_NAME, None), (HELLO, 0), (1, 1))
 IDS = (0, 1, 2, 3, 5, 7, 10, 20, 30, 99, 2**31, 2**32 - 1)
 FIELDS = ("data_id", "service_id", "status", "data", "message_id")
 
@@ -254,10 +271,10 @@ class Script:
     def __init__(self, seed, role, format):
         self.random = random.Random("%s %s %d" % (role, format, seed))
         self.role, self.format, self.first_format = role, format, format
-        self.old = seed % 2 == 1
-        self.variant = VARIANTS[seed // 2 % len(VARIANTS)]
+        self.variant, self.old = ENDPOINTS[seed % len(ENDPOINTS)]
         self.secret = self.variant.startswith("secret")
         self.catch_all = self.variant.endswith("+any")
+        self.receives = self.variant.endswith("+receive")
         stp = self.old or (role == "server" and self.random.random() < 0.4)
         self.framing = "stp" if stp else "length"
         self.token = to_text(TOKEN + "%s %s %d %%d" % (role, format, seed))  # the number is that of the try
@@ -275,7 +292,7 @@ class Script:
         secret = SECRET if self.secret else None
         # A client is told the format in its address; a server has none before a frame came.
         format = self.first_format if self.role == "client" else "json"
-        return Model(self.role, secret, self.old, format, self.catch_all)
+        return Model(self.role, secret, self.old, format, self.catch_all, self.receives)
 
     # the plan
 
@@ -318,7 +335,8 @@ class Script:
             odds.append((self.empty_frame, 1))
         if not self.old:
             odds += [(self.hello, 5), (self.cancel, 5)]
-        return odds
+        often = 6 if self.receives else 0.3
+        return odds + [(step, often) for step in (self.untaken, self.receive, self.register, self.unregister, self.post)]
 
     def endings(self):
         endings = [self.too_large, self.flood]
@@ -775,6 +793,45 @@ class Script:
         data_id = self.random.choice((0, 0, 0, 0, 0, 1))
         return [*self.barrier(), self.message(CANCEL, data_id, data, message_id=None), *self.barrier()]
 
+    # messages that nobody takes, and callbacks that come and go
+
+    def untaken(self):
+        count = 70 if self.random.random() < 0.04 else self.random.randint(1, 4)
+        key = self.random.choice(UNTAKEN)
+        items = []
+        for number in range(count):
+            service_id, data_id = key if count == 70 else self.random.choice((key, self.random.choice(UNTAKEN)))
+            message_id = 0 if service_id in Application.SERVICES else None
+            items.append(self.message(service_id, data_id, str(number), self.status(), message_id))
+        return [*items, *self.received(*key)]
+
+    def received(self, service_id, data_id):
+        wait = self.random.choice(("false", "false", "true"))
+        message_id = self.some_id()
+        if message_id is not None:
+            message_id = self.new_id()
+            self.slow_ids.append(message_id)
+        data = "[%d,%d,%s]" % (service_id, data_id, wait)
+        return [*self.barrier(), self.message(EXECUTE, 106, data, message_id=message_id), *self.barrier()]
+
+    def receive(self):
+        key = self.random.choice((*UNTAKEN, *UNTAKEN, (11, 5), (11, 7), (CHANNEL_NAME, 0)))
+        return self.received(*key)
+
+    def register(self):
+        key = self.random.choice((*CHANGING, *CHANGING, *FIXED))
+        data = to_text([*key, self.random.randint(1, 9)])
+        return [*self.barrier(), self.message(EXECUTE, 107, data), *self.barrier(), *self.untaken()]
+
+    def unregister(self):
+        return [*self.barrier(), self.message(EXECUTE, 108, to_text(self.random.choice(CHANGING))), *self.barrier()]
+
+    def post(self):
+        """Makes the Rust side send a message of any kind."""
+        key = self.random.choice(((77, 1), (2, 2), (11, 5), (READ, 5), (UNSERVED + 1, 1), (CHANNEL_NAME, 0), (HELLO + 1, 0)))
+        data = to_text([*key, self.random.choice((None, "é:", [1])), self.status()])
+        return [*self.barrier(), self.message(EXECUTE, 109, data), *self.barrier()]
+
     # ends
 
     def too_large(self):
@@ -913,31 +970,31 @@ class Player:
 
 
 class Program:
-    """The Rust side, and a way to a fresh connection of each variant and age."""
+    """The Rust side, and a way to a fresh connection of each endpoint."""
 
     def __init__(self, path, role, format):
         self.role = role
         self.listeners, self.ports = {}, {}
-        arguments = list(VARIANTS)
-        if role == "client":
-            arguments = []
-            for variant in VARIANTS:
-                for old in (False, True):
-                    listener = socket.create_server(("127.0.0.1", 0))
-                    listener.settimeout(WAIT)
-                    self.listeners[variant, old] = listener
-                    url = "tcp://127.0.0.1:%d?format=%s" % (listener.getsockname()[1], format)
-                    arguments.append("%s=%s%s" % (variant, url, "&peer=old" if old else ""))
+        arguments = []
+        for variant, old in ENDPOINTS:
+            if role == "server":
+                arguments.append(variant)
+                continue
+            listener = socket.create_server(("127.0.0.1", 0))
+            listener.settimeout(WAIT)
+            self.listeners[variant, old] = listener
+            url = "tcp://127.0.0.1:%d?format=%s" % (listener.getsockname()[1], format)
+            arguments.append("%s=%s%s" % (variant, url, "&peer=old" if old else ""))
         command = [str(path), "serve" if role == "server" else "connect", *arguments]
         self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         if role == "server":
-            for variant in VARIANTS:
+            for endpoint in ENDPOINTS:
                 line = self.child.stdout.readline().decode()
-                self.ports[variant] = int(line.rsplit(":", 1)[1])
+                self.ports[endpoint] = int(line.rsplit(":", 1)[1])
 
     def connection(self, script):
         if self.role == "server":
-            return socket.create_connection(("127.0.0.1", self.ports[script.variant]), WAIT)
+            return socket.create_connection(("127.0.0.1", self.ports[script.variant, script.old]), WAIT)
         return self.listeners[script.variant, script.old].accept()[0]
 
     def close(self):
@@ -958,7 +1015,7 @@ def kind(message):
 
 
 class Run:
-    """Plays dialogues; each variant and age has a thread of its own, so that a client's connection is no one else's."""
+    """Plays dialogues; each endpoint has a thread of its own, so that it has one dialogue at a time."""
 
     def __init__(self, options):
         self.options = options
@@ -1018,7 +1075,8 @@ class Run:
         print("\n".join(lines), flush=True)
 
     def run(self, seeds):
-        lanes = [threading.Thread(target=self.lane, args=([*seeds][lane::8],)) for lane in range(8)]
+        count = len(ENDPOINTS)
+        lanes = [threading.Thread(target=self.lane, args=([*seeds][lane::count],)) for lane in range(count)]
         try:
             for lane in lanes:
                 lane.start()

@@ -42,9 +42,11 @@ from peer import (
     to_text,
 )
 
-OWN = 40  # the application's own service, answered by 41
+OWN = 40  # a service of the application, answered by 41
+UNSERVED = 50  # another, answered by 51, without callbacks
 CANCEL = 0xFFFF_0008
-FRAMEWORK = 0xFFFF_0000
+FRAMEWORK = 0xFFFF_0000  # all from here on are reserved, too
+RESERVED = (AUTH, AUTH + 1, CHANNEL_NAME, CHANNEL_NAME + 1)
 SECRET = "a secret of more than 16 bytes, ключ"
 NAME = "dialogue"
 SESSION = "0" * 16
@@ -53,7 +55,9 @@ MAX_IN_FLIGHT = 256
 WINDOW_BEFORE_HELLO = 64
 PROTOCOL_ERRORS = 32
 MAX_FAULT_TEXT = 1024
+MAX_BUFFERED = 64  # of a datum
 OPEN = "?"
+BUFFERED = 1
 TOKEN = "token "
 TOMBSTONE = object()
 LATE, NEVER_ISSUED = object(), object()
@@ -85,6 +89,18 @@ def parsed(text):
 
 def is_integer(value, lowest, highest):
     return type(value) is int and lowest <= value <= highest
+
+
+def is_id(value):
+    return is_integer(value, 0, 2**32 - 1)
+
+
+def is_id_or_any(value):
+    return value is None or is_id(value)
+
+
+def is_reserved(service_id):
+    return service_id is not None and (service_id in RESERVED or service_id >= FRAMEWORK)
 
 
 def is_text(value):
@@ -137,7 +153,7 @@ class Fault(Exception):
 class Application:
     """What `tests/bin/dialogue.rs` serves. A handler returns the text of its answer, or None where that comes later."""
 
-    SERVICES = {READ: 11, WRITE: 21, EXECUTE: 31, OWN: 41}
+    SERVICES = {READ: 11, WRITE: 21, EXECUTE: 31, OWN: 41, UNSERVED: 51}
     RESPONSES = {response: request for request, response in SERVICES.items()}
     PUBLIC = {(READ, 3), (READ, 4), (READ, 21), (WRITE, 21)}
     FAULTS = {
@@ -149,8 +165,11 @@ class Application:
         15: (UNKNOWN, ""),
     }
 
-    def __init__(self, end, catch_all):
+    def __init__(self, end, catch_all, receives):
         self.end = end
+        self.receives = receives
+        self.inbox = {}  # messages that nobody took, per key
+        self.receivers = {}  # requests that wait for one, per key
         self.numbers = {20: 0, 21: 0}
         self.records = {}
         self.gates = []  # (key, request, call or value)
@@ -170,12 +189,16 @@ class Application:
             (EXECUTE, 102): self.release,
             (EXECUTE, 104): lambda request: "null",
             (READ, 105): lambda request: to_text(end.channel_name),
+            (EXECUTE, 106): self.receive,
+            (EXECUTE, 107): self.register,
+            (EXECUTE, 108): self.unregister,
+            (EXECUTE, 109): self.send,
         }
         self.exact.update({(READ, data_id): self.fail for data_id in self.FAULTS})
         self.any_data = {EXECUTE: lambda request: '{"any_data":[%d,%d]}' % (request.data_id, request.status)}
         self.any_service = {30: self.record}
         self.any = (lambda request: '{"any":[%d,%d]}' % (request.service_id, request.data_id)) if catch_all else None
-        self.declared = {data_id for _, data_id in self.exact} | set(self.any_service)
+        self.derived = {key for key in self.exact if key[1] >= 100 or key[1] in (3, 4, 20, 21)}
 
     def find(self, service_id, data_id):
         """The callback of a message, in the order of section 6."""
@@ -185,6 +208,79 @@ class Application:
             or self.any_service.get(data_id)
             or self.any
         )
+
+    def refusal(self, service_id, data_id):
+        """The status of a request that no callback takes, or None: a message for `receive`."""
+        if any(declared == data_id and service in self.SERVICES for service, declared in self.exact):
+            return NOT_PERMITTED
+        return UNKNOWN if any(service == service_id for service, _ in self.exact) else None
+
+    def keep(self, message):
+        """Keeps a message that nobody takes for `receive`; False where nobody receives."""
+        if not self.receives or self.end.gated():
+            return False
+        key = (message.service_id, message.data_id)
+        if self.receivers.get(key):
+            self.end.answer(self.receivers[key].pop(0), OKAY, self.received(message))
+        else:
+            self.inbox.setdefault(key, []).append(message)
+            del self.inbox[key][:-MAX_BUFFERED]
+        return True
+
+    @staticmethod
+    def received(message):
+        return '{"received":[%d,%s]}' % (message.status, message.data_text)
+
+    def arguments(self, request, *kinds):
+        data = parsed(request.data_text)
+        fit(isinstance(data, list) and len(data) == len(kinds) and all(kind(value) for kind, value in zip(kinds, data)))
+        if not self.receives:
+            raise Fault(NOT_PERMITTED, "no handle")
+        return data
+
+    def receive(self, request):
+        *key, wait = self.arguments(request, is_id, is_id, lambda value: isinstance(value, bool))
+        if self.inbox.get(tuple(key)):
+            return self.received(self.inbox[tuple(key)].pop(0))
+        if not wait or is_reserved(key[0]):
+            return "null"
+        self.receivers.setdefault(tuple(key), []).append(request)
+
+    def register(self, request):
+        service_id, data_id, tag = self.arguments(request, is_id_or_any, is_id_or_any, is_id)
+        if is_reserved(service_id) or (service_id, data_id) in self.derived:
+            return "false"
+
+        def callback(message):
+            ids = (message.service_id, message.data_id, message.status)
+            return '{"tag":%d,"message":[%d,%d,%d]}' % (tag, *ids)
+
+        self.change(service_id, data_id, callback)
+        return "true"
+
+    def unregister(self, request):
+        return to_text(self.change(*self.arguments(request, is_id_or_any, is_id_or_any), None))
+
+    def change(self, service_id, data_id, callback):
+        """Sets the callback of a key, or removes it; whether there was one."""
+        if service_id is None and data_id is None:
+            before, self.any = self.any, callback
+            return before is not None
+        table, key = {
+            (True, True): (self.exact, (service_id, data_id)),
+            (True, False): (self.any_data, service_id),
+            (False, True): (self.any_service, data_id),
+        }[service_id is not None, data_id is not None]
+        before = table.pop(key, None)
+        if callback is not None:
+            table[key] = callback
+        return before is not None
+
+    def send(self, request):
+        service_id, data_id, data, status = self.arguments(request, is_id, is_id, lambda _: True, is_id)
+        if is_reserved(service_id):
+            return "false"
+        self.end.post(request, Message(service_id, data_id, to_text(data), status))
 
     def fail(self, request):
         raise Fault(*self.FAULTS[request.data_id])
@@ -252,6 +348,9 @@ class Application:
 
     def cancel(self, request):
         self.gates = [gate for gate in self.gates if gate[1] is not request]
+        for receivers in self.receivers.values():
+            receivers[:] = [other for other in receivers if other is not request]
+        self.end.posts = [post for post in self.end.posts if post[0] is not request]
         if request.call is not None:
             self.end.give_up(request.call)
 
@@ -285,9 +384,9 @@ class Request:
 class Model:
     """`old`: the other side is a peer of the Python library, so a client speaks STP and sends no HELLO."""
 
-    def __init__(self, role, secret=None, old=False, format="json", catch_all=False):
+    def __init__(self, role, secret=None, old=False, format="json", catch_all=False, receives=False):
         self.role, self.secret, self.old, self.format = role, secret, old, format
-        self.application = Application(self, catch_all)
+        self.application = Application(self, catch_all, receives)
         self.framing = None
         if role == "client":
             self.framing = FRAMINGS["stp" if old else "length"]()
@@ -310,7 +409,8 @@ class Model:
         # requests without ids, in order, per (response, datum)
         self.places = {}
         self.running = []
-        # calls
+        # messages of our own, and calls
+        self.posts = []
         self.waiting = []
         self.in_order = {}
         self.by_id = {}
@@ -376,7 +476,7 @@ class Model:
 
     def message(self, message):
         service_id = message.service_id
-        if service_id in (AUTH, AUTH + 1, CHANNEL_NAME, CHANNEL_NAME + 1) or service_id >= FRAMEWORK:
+        if is_reserved(service_id):
             self.reserved(message)
             self.check_ready()
         elif service_id in Application.RESPONSES:
@@ -400,9 +500,11 @@ class Model:
     def dispatch(self, message, response):
         handler = self.application.find(message.service_id, message.data_id)
         if handler is None:
+            status = self.application.refusal(message.service_id, message.data_id) if response else None
+            if status is None:
+                status = BUFFERED if self.application.keep(message) else UNKNOWN
             if response is not None:
-                declared = message.data_id in self.application.declared
-                self.refuse(message, NOT_PERMITTED if declared else UNKNOWN)
+                self.refuse(message, status)
             return
         request = self.begin(message, response)
         try:
@@ -475,6 +577,17 @@ class Model:
         return LATE if call is None and message_id <= self.last_message_id else NEVER_ISSUED
 
     # calls
+
+    def post(self, request, message):
+        """Sends a message once this end is ready."""
+        self.posts.append((request, message))
+        self.send_posts()
+
+    def send_posts(self):
+        while self.ready and self.posts:
+            request, message = self.posts.pop(0)
+            message.format = self.format
+            self.answer(request, OKAY, to_text(self.send(message) is None))
 
     def enqueue(self, call):
         self.waiting.append(call)
@@ -650,6 +763,7 @@ class Model:
         if speaks and known and not self.gated() and not self.closed and not self.ready:
             self.ready = True
             self.send_calls()
+            self.send_posts()
 
     # what goes out
 

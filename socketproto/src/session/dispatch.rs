@@ -161,8 +161,8 @@ impl Dispatch {
     /// What becomes of a request that `find` finds nobody for.
     pub(crate) fn untaken(&self, service_id: ServiceId, data_id: DataId) -> Untaken {
         let all = (data_id, ServiceId::new(0))..=(data_id, ServiceId::new(u32::MAX));
-        // Callbacks for responses declare nothing that could be asked for.
-        if self.declared.range(all).any(|(_, other)| !self.is_response(*other)) {
+        // Callbacks for responses, and for messages of no service, declare nothing that could be asked for.
+        if self.declared.range(all).any(|(_, other)| self.services.contains_key(other)) {
             Untaken::Declared
         } else if self.served.contains_key(&service_id) {
             Untaken::Served
