@@ -47,7 +47,7 @@ use crate::error::{Error, Result};
 use crate::id::{DataId, ServiceId, Status};
 use crate::message::Message;
 use crate::peer::{Peer, PendingCall};
-use crate::protocol::registers_at_run_time;
+use crate::registering::registers_at_run_time;
 use crate::server::ServerBuilder;
 
 /// Waits for a future on this thread, which sleeps meanwhile.

@@ -18,7 +18,7 @@ use crate::id::{DataId, ServiceId, ServiceIds, Status};
 use crate::limits::Limits;
 use crate::message::{Json, Message};
 use crate::peer::Peer;
-use crate::protocol::registers_at_run_time;
+use crate::registering::registers_at_run_time;
 use crate::secret::Secret;
 use crate::service::{Call, Service};
 use crate::session::Role;

@@ -82,9 +82,9 @@ impl Fault {
     /// The fault that a response with these data stands for; none where it says okay.
     pub(crate) fn from_response(status: Status, data: &str) -> Option<Self> {
         // serde would take a list of the fields as well.
-        let is_object = data.starts_with('{');
-        let message = || serde_json::from_str::<FaultData<'_>>(data).map(|data| data.error.into_owned());
-        let message = || if is_object { message().unwrap_or_default() } else { String::new() };
+        let object = data.starts_with('{').then_some(data);
+        let message = || object.and_then(|data| serde_json::from_str::<FaultData<'_>>(data).ok());
+        let message = || message().map(|data| data.error.into_owned()).unwrap_or_default();
         (!status.is_okay()).then(|| Self::with_status(status, message()))
     }
 

@@ -86,6 +86,7 @@ mod names;
 mod peer;
 mod pending;
 mod protocol;
+mod registering;
 mod registry;
 mod routes;
 mod secret;

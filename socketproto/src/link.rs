@@ -4,6 +4,8 @@
 //! them in one go, so that one write carries what gathered. Outcomes of calls come back through slots that keep the
 //! caller's waker: no message, no channel and no timer for each call.
 
+mod replies;
+
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,18 +15,17 @@ use futures_util::task::AtomicWaker;
 use slab::Slab;
 use tokio_util::sync::CancellationToken;
 
-use crate::fault::Fault;
-use crate::id::{AuthState, Status};
+use crate::id::AuthState;
 use crate::message::Message;
 use crate::routes::Routes;
 use crate::session::{
     CallFailure, CallKey, CallKind, CallOutcome, CloseReason, Done, Inbox, NewCall, Received, RequestId,
 };
 
+pub(crate) use crate::link::replies::Replies;
+
 /// While more than this is unsent to a peer none of its requests is run (protocol.md 8.1).
 const UNSENT_MARK: usize = 1024 * 1024;
-/// Buffers above this are given back after use.
-const RETAINED: usize = 64 * 1024;
 /// The key of a call whose outcome nobody waits for.
 #[cfg(feature = "blocking")]
 const NOBODY: CallKey = CallKey::MAX;
@@ -89,83 +90,6 @@ impl Outgoing {
     }
 }
 
-/// The outcomes of requests, gathered.
-#[derive(Default)]
-pub(crate) struct Replies {
-    list: Vec<Reply>,
-    /// What they say, one behind the other.
-    text: Vec<u8>,
-}
-
-struct Reply {
-    request: RequestId,
-    status: Status,
-    /// Bytes of the text.
-    length: usize,
-}
-
-impl Replies {
-    /// Adds an outcome: `write` appends the reply as JSON, or fails; what it had written is then taken back and the
-    /// fault's message stands in its place.
-    pub(crate) fn add(&mut self, request: RequestId, write: impl FnOnce(&mut Vec<u8>) -> Result<(), Fault>) {
-        self.add_some(request, |text| Some(write(text)));
-    }
-
-    /// The same, unless `write` says that there is no outcome yet.
-    pub(crate) fn add_some(
-        &mut self,
-        request: RequestId,
-        write: impl FnOnce(&mut Vec<u8>) -> Option<Result<(), Fault>>,
-    ) {
-        let start = self.text.len();
-        let outcome = write(&mut self.text);
-        if !matches!(outcome, Some(Ok(()))) {
-            self.text.truncate(start);
-        }
-        let status = match outcome {
-            Some(Ok(())) => Status::OKAY,
-            Some(Err(fault)) => {
-                self.text.extend_from_slice(fault.message().as_bytes());
-                fault.status()
-            }
-            None => return,
-        };
-        self.list.push(Reply { request, status, length: self.text.len() - start });
-    }
-
-    /// The outcomes in order, with the reply as JSON or the fault's message.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (RequestId, Status, &str)> {
-        let mut rest = &*self.text;
-        self.list.iter().map(move |reply| {
-            let (text, behind) = rest.split_at(reply.length.min(rest.len()));
-            rest = behind;
-            // Written as JSON or from a string: it is UTF-8.
-            (reply.request, reply.status, str::from_utf8(text).unwrap_or("null"))
-        })
-    }
-
-    /// Bytes that they say.
-    pub(crate) fn size(&self) -> usize {
-        self.text.len()
-    }
-
-    /// Moves all of them behind those of another.
-    fn append_to(&mut self, other: &mut Self) {
-        if other.list.is_empty() {
-            std::mem::swap(self, other);
-        } else {
-            other.list.append(&mut self.list);
-            other.text.append(&mut self.text);
-        }
-    }
-
-    fn clear(&mut self) {
-        self.list.clear();
-        self.text.clear();
-        self.text.shrink_to(RETAINED);
-    }
-}
-
 /// What handles show of a connection.
 #[derive(Clone, Default, PartialEq)]
 pub(crate) struct View {
@@ -218,12 +142,12 @@ impl Link {
 
     /// Leaves the outcomes of requests; `replies` is empty afterwards.
     pub(crate) fn reply(&self, replies: &mut Replies) {
-        if replies.list.is_empty() {
+        if replies.is_empty() {
             return;
         }
         let mut inner = self.lock();
         if inner.end.is_none() {
-            self.left.fetch_add(replies.text.len(), Ordering::SeqCst);
+            self.left.fetch_add(replies.size(), Ordering::SeqCst);
             replies.append_to(&mut inner.outgoing.replies);
         }
         drop(inner);
@@ -477,6 +401,8 @@ fn index(call: CallKey) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::Fault;
+    use crate::id::Status;
     use crate::message::Json;
     use bytes::Bytes;
     use std::time::Duration;

@@ -205,7 +205,7 @@ fn contradiction(first: (&str, OwnService), second: (&str, OwnService)) -> Error
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Json;
+    use crate::message::{Json, Message};
 
     static LAMP: ServiceTable = ServiceTable::new(
         "lamp",
@@ -239,6 +239,11 @@ mod tests {
         assert_eq!(found(30, 1), None);
         assert!(dispatch.is_whitelisted(11.into(), 101.into()));
         assert!(!dispatch.is_whitelisted(20.into(), 1.into()));
+        let described = |service_id: u32| {
+            dispatch.describe(Message::new(service_id, 101, Json::NULL).header()).to_string()
+        };
+        assert_eq!(described(20), "write data request (20) of on (data 101)");
+        assert_eq!(described(11), "read data response (11) of on (data 101), okay (0)");
     }
 
     #[test]
@@ -278,6 +283,8 @@ mod tests {
         assert_eq!(found(101), Some((0, Duration::from_secs(2))));
         assert_eq!(found(1), Some((1, TIMEOUT)));
         assert_eq!(dispatch.response_of(42.into()), Some(43.into()));
+        let last = Message::new(40, 101, Json::NULL);
+        assert_eq!(dispatch.describe(last.header()).to_string(), "history request (40) of last (data 101)");
     }
 
     #[test]

@@ -316,7 +316,12 @@ mod tests {
         assert_eq!(untaken(&dispatch, 10, 2), Untaken::Served);
         assert_eq!(untaken(&dispatch, 20, 2), Untaken::Nobody);
         dispatch.insert(Some(11.into()), Some(2.into()), route(1));
-        assert_eq!(untaken(&dispatch, 20, 2), Untaken::Nobody, "a callback for a response serves nothing");
+        dispatch.insert(Some(77.into()), Some(2.into()), route(1));
+        assert_eq!(
+            untaken(&dispatch, 20, 2),
+            Untaken::Nobody,
+            "callbacks for responses and messages serve nothing"
+        );
         dispatch.insert(Some(10.into()), Some(1.into()), route(2));
         assert_eq!(dispatch.remove(Some(10.into()), Some(1.into())), Some(route(2)));
         assert_eq!(untaken(&dispatch, 20, 1), Untaken::Nobody);

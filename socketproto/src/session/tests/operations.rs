@@ -258,7 +258,7 @@ fn a_message_above_what_the_peer_takes_is_not_sent() {
     let large = format!("20/2 \"{}\"", "x".repeat(100_000));
     line.send(70, &large, "call 70: not sendable, of 100054 bytes exceeds max_frame of 100000");
     let deep = format!("20/2 {}{}", "[".repeat(127), "]".repeat(127));
-    line.send(71, &deep, "call 71: not sendable, cannot be sent: data nest deeper than 127");
+    line.send(71, &deep, "call 71: not sendable, cannot be sent: the data nest deeper than 126");
     line.send(72, "20/2 5", "20/2 5");
 }
 
