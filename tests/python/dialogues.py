@@ -214,7 +214,7 @@ class Player:
             pass
         lines = differences(self.expected.trace, self.real.trace, self.opening)
         if not self.ended:
-            lines.append("the program does not close the connection: %s" % self.model.closed)
+            raise Missing("\n".join(["it is not closed in %g s: %s" % (WAIT, self.model.closed), *lines]))
         if lines:
             raise Failed("\n".join(lines))
 
@@ -290,7 +290,8 @@ class Run:
         self.options = options
         self.program = Program(options.program, options.role, options.format)
         self.lock = threading.Lock()
-        self.passed = self.failed = self.closed = self.messages = self.again = 0
+        self.passed = self.failed = self.closed = self.messages = 0
+        self.again = []
         self.steps, self.said = collections.Counter(), collections.Counter()
 
     def lane(self, seeds):
@@ -326,7 +327,7 @@ class Run:
                 error = str(failure) or repr(failure)
             if error is None or time.monotonic() - begin < TIMELY:
                 break
-            self.again += 1
+            self.again.append("%d: %s" % (script.seed, error.splitlines()[0]))
         return error, player
 
     def report(self, seed, script, error, player):
@@ -360,8 +361,8 @@ class Run:
             self.program.close()
         print("%d passed, %d failed" % (self.passed, self.failed))
         print("%d messages compared, %d connections closed as they had to be" % (self.messages, self.closed))
-        if self.again:
-            print("%d times a dialogue was too slow and was played again" % self.again)
+        for seed_and_error in self.again:
+            print("too slow, played again: %s" % seed_and_error)
         if self.options.verbose:
             for title, counter in (("steps", self.steps), ("what the model said", self.said)):
                 print(title)

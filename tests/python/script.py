@@ -163,7 +163,10 @@ TARGETS = (
     + [(UNSERVED, data_id) for data_id in (1, 2, 5)]
 )
 # what nobody takes at first, with keys that callbacks are registered for in between
-UNTAKEN = ((UNSERVED, 1), (UNSERVED, 5), (READ, 60), (WRITE, 60), (11, 60), (21, 7), (77, 60), (77, 1), (2, 9))
+UNTAKEN = (
+    *((UNSERVED, 1), (UNSERVED, 5), (READ, 60), (WRITE, 60), (77, 60), (77, 1), (2, 9)),
+    *((11, 60), (21, 7), (11, 3), (21, 21)),  # the gate lets the last two through
+)
 CHANGING = (
     (UNSERVED, 1),
     (UNSERVED, None),
@@ -185,6 +188,7 @@ class Script:
 
     def __init__(self, seed, role, format):
         self.random = random.Random("%s %s %d" % (role, format, seed))
+        self.seed = seed
         self.role, self.format, self.first_format = role, format, format
         self.variant, self.old = ENDPOINTS[seed % len(ENDPOINTS)]
         self.secret = self.variant.startswith("secret")
