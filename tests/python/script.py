@@ -203,7 +203,6 @@ class Script:
         self.calls = 0
         self.keys = []
         self.slow_ids = []
-        self.name = None
         self.steps = []
         self.write()
 
@@ -220,12 +219,12 @@ class Script:
         for _ in range(self.random.randint(3, 15)):
             odds = self.odds()
             step = self.random.choices([step for step, _ in odds], [weight for _, weight in odds])[0]
-            self.name, items = step.__name__.strip("_"), step()
+            items = step()
             if items:
-                self.steps.append((self.name, items))
+                self.steps.append((step.__name__, items))
         if self.random.random() < 0.06:
             ending = self.random.choice(self.endings())
-            self.steps.append((ending.__name__.strip("_"), [*self.barrier(), *ending()]))
+            self.steps.append((ending.__name__, [*self.barrier(), *ending()]))
         probe = self.message(READ, 4, message_id=None)
         self.steps.append(("probe", [SYNC, probe, SYNC]))
 
@@ -284,6 +283,10 @@ class Script:
             parts.append(("request", self.request))
         if draw() < 0.2:
             self.random.shuffle(parts)
+        if self.secret and self.receives and draw() < 0.3:
+            # Passes the gate, and is not kept: nobody whom this side does not trust fills its memory.
+            first = [self.message(21, 21, "1", message_id=None)]
+            parts = [("untaken", lambda: first), *parts, ("receive", lambda: self.received(21, 21))]
         self.steps += [(name, part()) for name, part in parts]
 
     # frames
