@@ -81,8 +81,11 @@ impl Fault {
 
     /// The fault that a response with these data stands for; none where it says okay.
     pub(crate) fn from_response(status: Status, data: &str) -> Option<Self> {
-        let message = || serde_json::from_str::<FaultData<'_>>(data).map(|data| data.error.into_owned());
-        (!status.is_okay()).then(|| Self::with_status(status, message().unwrap_or_default()))
+        // serde would take a list of the fields as well.
+        let object = data.starts_with('{').then_some(data);
+        let message = || object.and_then(|data| serde_json::from_str::<FaultData<'_>>(data).ok());
+        let message = || message().map(|data| data.error.into_owned()).unwrap_or_default();
+        (!status.is_okay()).then(|| Self::with_status(status, message()))
     }
 
     /// The data of its response: null where there is no text.
@@ -189,7 +192,7 @@ mod tests {
 
     #[test]
     fn data_that_are_no_text_are_a_fault_without_one() {
-        for data in ["null", "5", "{}", r#"{"error":5}"#] {
+        for data in ["null", "5", "{}", r#"{"error":5}"#, r#"["no"]"#] {
             let fault = Fault::from_response(Status::CALLBACK_ERROR, data).unwrap();
             assert_eq!(fault.message(), "", "{data}");
         }

@@ -61,6 +61,15 @@ impl Json {
         serde_json::from_str(&self.0)
     }
 
+    /// Reads the value as a type that is an object on the wire: serde would take a list of its fields as well.
+    pub(crate) fn decode_object<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        if self.as_str().starts_with('{') {
+            self.decode()
+        } else {
+            Err(serde::de::Error::custom("expected an object"))
+        }
+    }
+
     /// The JSON text.
     pub fn as_str(&self) -> &str {
         &self.0

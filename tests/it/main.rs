@@ -9,6 +9,7 @@ mod both_ways;
 mod browser;
 #[cfg(target_os = "linux")]
 mod descriptors;
+mod dialogues;
 mod examples;
 mod failures;
 mod hooks_and_rules;

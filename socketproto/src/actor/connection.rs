@@ -165,10 +165,7 @@ impl Connection {
     fn turn(&mut self, addr: impl Fn() -> Addr<Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
         self.link.register(cx);
         let now = now();
-        if let Some((version, dispatch)) = self.endpoint.routes.newer(self.version) {
-            self.version = version;
-            self.session.set_dispatch(dispatch);
-        }
+        self.refresh_routes();
         self.take_outgoing(now);
         if self.timer.is_due(now) {
             self.session.handle_timeout(now);
@@ -296,6 +293,16 @@ impl Connection {
         self.show();
         tell(&self.handlers, &Hook::PeerConnected(self.peer.clone()));
         self.endpoint.announce(&self.peer, &ConnectionEvent::Connected);
+        // What a service of this peer or a follower has just registered holds from the first message on.
+        self.refresh_routes();
+    }
+
+    /// Takes over what was registered since the last time.
+    fn refresh_routes(&mut self) {
+        if let Some((version, dispatch)) = self.endpoint.routes.newer(self.version) {
+            self.version = version;
+            self.session.set_dispatch(dispatch);
+        }
     }
 
     /// Where the session has ended its line: sends what is left, for a moment, then goes on without a line or ends.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::id::AuthState;
+use crate::id::{AuthState, DataId};
 use crate::message::Json;
 use crate::session::budget::Earliest;
 use crate::session::event::{AuthQuestion, CallKey};
@@ -141,6 +141,15 @@ impl Auth {
     pub(super) fn take_waiting(&mut self, other: &mut Self) {
         std::mem::swap(&mut self.waiting, &mut other.waiting);
         std::mem::swap(&mut self.earliest, &mut other.earliest);
+    }
+
+    /// Whether the next answer of the exchange is one of this datum.
+    pub(super) fn awaits(&self, data_id: DataId) -> bool {
+        match self.state {
+            AuthState::SeedRequested => data_id == DataId::AUTH_SEED,
+            AuthState::KeyTransferred => data_id == DataId::AUTH_KEY,
+            AuthState::Untrusted | AuthState::SeedTransferred | AuthState::Trusted => false,
+        }
     }
 
     /// Takes the server's seed; none where it was not asked for or is no seed.

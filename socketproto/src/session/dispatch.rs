@@ -161,8 +161,8 @@ impl Dispatch {
     /// What becomes of a request that `find` finds nobody for.
     pub(crate) fn untaken(&self, service_id: ServiceId, data_id: DataId) -> Untaken {
         let all = (data_id, ServiceId::new(0))..=(data_id, ServiceId::new(u32::MAX));
-        // Callbacks for responses declare nothing that could be asked for.
-        if self.declared.range(all).any(|(_, other)| !self.is_response(*other)) {
+        // Callbacks for responses, and for messages of no service, declare nothing that could be asked for.
+        if self.declared.range(all).any(|(_, other)| self.services.contains_key(other)) {
             Untaken::Declared
         } else if self.served.contains_key(&service_id) {
             Untaken::Served
@@ -316,7 +316,12 @@ mod tests {
         assert_eq!(untaken(&dispatch, 10, 2), Untaken::Served);
         assert_eq!(untaken(&dispatch, 20, 2), Untaken::Nobody);
         dispatch.insert(Some(11.into()), Some(2.into()), route(1));
-        assert_eq!(untaken(&dispatch, 20, 2), Untaken::Nobody, "a callback for a response serves nothing");
+        dispatch.insert(Some(77.into()), Some(2.into()), route(1));
+        assert_eq!(
+            untaken(&dispatch, 20, 2),
+            Untaken::Nobody,
+            "callbacks for responses and messages serve nothing"
+        );
         dispatch.insert(Some(10.into()), Some(1.into()), route(2));
         assert_eq!(dispatch.remove(Some(10.into()), Some(1.into())), Some(route(2)));
         assert_eq!(untaken(&dispatch, 20, 1), Untaken::Nobody);

@@ -290,7 +290,7 @@ impl Session {
 
     /// The peer has given up a call (protocol.md 7.6).
     fn handle_cancelled(&mut self, header: &Header, data: &Json, now: Instant) {
-        let cancelled = data.decode::<Cancel>().ok().filter(|_| header.data_id == DataId::CANCEL);
+        let cancelled = data.decode_object::<Cancel>().ok().filter(|_| header.data_id == DataId::CANCEL);
         let Some(cancel) = cancelled.filter(|_| !self.is_gated()) else {
             self.counters.unhandled += 1;
             return;
@@ -325,7 +325,8 @@ impl Session {
     }
 
     fn handle_auth_response(&mut self, header: &Header, data: &Json) {
-        if self.config.role == Role::Server {
+        // What was not asked for changes nothing, whatever its status.
+        if self.config.role == Role::Server || !self.auth.awaits(header.data_id) {
             self.counters.unhandled += 1;
             return;
         }
@@ -399,7 +400,7 @@ impl Session {
         if header.data_id != DataId::HELLO {
             return self.refuse(&origin, Status::SERVICE_OR_DATA_UNKNOWN, now);
         }
-        let hello = match data.decode::<Hello>() {
+        let hello = match data.decode_object::<Hello>() {
             Ok(hello) => hello,
             Err(error) => {
                 let text = self.fault_data(&error.to_string());
@@ -422,7 +423,7 @@ impl Session {
             self.counters.unhandled += 1;
             return;
         }
-        match data.decode::<Hello>().ok().filter(|_| header.status.is_okay()) {
+        match data.decode_object::<Hello>().ok().filter(|_| header.status.is_okay()) {
             Some(hello) if hello.session == *self.config.session => self.close(CloseReason::Echo),
             Some(hello) => {
                 self.agree(&hello);
