@@ -121,6 +121,7 @@ impl Settings {
             framing,
             format: options.format,
             lossy: options.lossy,
+            serial: options.serial,
             limits: Arc::new(self.limits),
             dispatch: Arc::new(dispatch),
         };

@@ -26,7 +26,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("actix", &["fault", "contain", "service"]),
     ("registry", &["id", "error", "session", "service"]),
     ("secret", &["error"]),
-    ("transport", &["error", "frame", "framing"]),
+    ("transport", &["backoff", "error", "frame", "framing"]),
     ("testing", &["error", "transport"]),
     (
         "actor",

@@ -249,18 +249,23 @@ impl Calls {
     }
 
     /// Ends the calls that were sent: their answers cannot come any more. Those that wait can be sent on another line,
-    /// where ids begin anew.
-    pub(super) fn end_sent(&mut self) -> Vec<CallKey> {
+    /// where ids begin anew. Where the next line is the same wire (`endless`) answers still may come: ids go on, and calls
+    /// without ids leave tombstones for as long as they would have waited.
+    pub(super) fn end_sent(&mut self, endless: bool) -> Vec<CallKey> {
         let mut by_id: Vec<_> = self.by_id.drain().map(|(id, outstanding)| (id, outstanding.call)).collect();
         by_id.sort_unstable();
         let mut calls: Vec<_> = by_id.into_iter().map(|(_, call)| call).collect();
-        for place in self.in_order.drain().flat_map(|(_, places)| places) {
+        for place in self.in_order.values_mut().flatten() {
             if let Place::Call(outstanding) = place {
                 calls.push(outstanding.call);
+                *place = Place::Tombstone { until: outstanding.deadline };
             }
         }
         self.outstanding = Count::default();
-        self.last_message_id = 0;
+        if !endless {
+            self.in_order.clear();
+            self.last_message_id = 0;
+        }
         calls
     }
 
@@ -473,7 +478,7 @@ mod tests {
         assert_eq!(line.calls.expired(line.now), [(71, None), (70, Some(1))]);
         line.call(72, false);
         line.call(73, false);
-        assert_eq!(line.calls.end_sent(), [72]);
+        assert_eq!(line.calls.end_sent(false), [72]);
         assert_eq!(line.calls.end_waiting(), [73]);
         assert_eq!(line.calls.outstanding, Count::default());
     }

@@ -24,6 +24,7 @@ mod hello;
 mod life;
 mod receive;
 mod requests;
+mod restart;
 #[cfg(test)]
 mod tests;
 mod transmit;
@@ -48,6 +49,7 @@ use crate::session::calls::Calls;
 use crate::session::dispatch::Dispatch;
 use crate::session::hello::Agreement;
 use crate::session::requests::Requests;
+use crate::session::restart::Presence;
 
 pub(crate) use crate::session::calls::NewCall;
 pub(crate) use crate::session::event::{
@@ -93,6 +95,8 @@ pub(crate) struct Config {
     pub(crate) format: Format,
     /// The line loses or garbles bytes: damage is counted, never the end.
     pub(crate) lossy: bool,
+    /// The line has no end of connection (protocol.md section 4), and is lossy.
+    pub(crate) serial: bool,
     pub(crate) limits: Arc<Limits>,
     pub(crate) dispatch: Arc<Dispatch>,
 }
@@ -144,6 +148,7 @@ pub(crate) struct Session {
     protocol_errors: Budget,
     non_finite_warned: bool,
     counters: Counters,
+    presence: Presence,
 }
 
 impl Session {
@@ -168,17 +173,20 @@ impl Session {
             draining: false,
             paused: false,
             closed: None,
-            first_byte: (config.role == Role::Server).then(|| after(now, limits.first_byte_timeout)),
+            first_byte: (config.role == Role::Server && !config.serial)
+                .then(|| after(now, limits.first_byte_timeout)),
             trust: None,
             login_begun: false,
             progress: None,
             protocol_errors: Budget::new(limits.protocol_errors, now),
             non_finite_warned: false,
             counters: Counters::default(),
+            presence: Presence::default(),
             config,
         };
         match session.config.role {
             Role::Client => session.open(now),
+            Role::Server if session.config.serial && session.config.hello => session.greet(now),
             Role::Server => session.restart_trust(now),
         }
         session.check_ready(now);
@@ -221,7 +229,7 @@ impl Session {
         self.check_ready(now);
         let buffered = input.len() + self.deframer.as_ref().map_or(0, Deframer::pending);
         let limit = self.config.limits.untrusted_buffered;
-        if self.is_gated() && buffered > limit {
+        if self.is_gated() && !self.config.serial && buffered > limit {
             self.close(CloseReason::BufferTooLarge { found: buffered, limit, setting: "untrusted_buffered" });
         }
     }
@@ -337,10 +345,10 @@ impl Session {
             debug!("the peer does not answer the channel name request");
         }
         if due(self.auth.deadline()) {
-            self.authentication_failed("the server did not answer the authentication within 2 s");
+            self.auth_unanswered(now);
         }
         if due(self.hello.deadline()) {
-            self.hello_failed();
+            self.hello_unanswered(now);
         }
         if due(self.first_byte) {
             self.close(CloseReason::FirstByteTimeout);
@@ -459,6 +467,8 @@ impl Session {
     }
 
     fn write_deadline(&self) -> Option<Instant> {
-        self.progress.map(|progress| after(progress, self.config.limits.write_timeout))
+        // Where nobody has been heard yet, nobody has to read.
+        let progress = self.progress.filter(|_| self.presence.heard || !self.config.serial);
+        progress.map(|progress| after(progress, self.config.limits.write_timeout))
     }
 }

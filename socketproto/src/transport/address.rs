@@ -6,6 +6,8 @@ use crate::error::Error;
 use crate::frame::Format;
 use crate::framing::Framing;
 use crate::transport::host::HostPort;
+#[cfg(all(unix, feature = "serial"))]
+use crate::transport::serial::Serial;
 
 /// An address, understood.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -18,7 +20,11 @@ pub(crate) struct Address {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Place {
     Tcp(HostPort),
-    Memory { name: String },
+    Memory {
+        name: String,
+    },
+    #[cfg(all(unix, feature = "serial"))]
+    Serial(Serial),
 }
 
 /// How to speak there: the options that addresses of every scheme take.
@@ -32,6 +38,8 @@ pub(crate) struct Options {
     pub(crate) old_peer: bool,
     /// The line loses or garbles bytes, as behind a bridge to a serial line: STP, and noise is no error.
     pub(crate) lossy: bool,
+    /// The line has no end of connection, and is lossy.
+    pub(crate) serial: bool,
 }
 
 impl Address {
@@ -48,7 +56,8 @@ fn mistake(address: &str, reason: String) -> Error {
 fn parse(text: &str) -> Result<Address, String> {
     let (place, options) = text.split_once('?').unwrap_or((text, ""));
     let mut place = Place::parse(place)?;
-    let options = Options::parse(options, |name, value| place.set_option(name, value))?;
+    let mut options = Options::parse(options, |name, value| place.set_option(name, value))?;
+    place.imply(&mut options);
     Ok(Address { place, options })
 }
 
@@ -60,14 +69,34 @@ impl Place {
         match scheme {
             "tcp" => HostPort::parse(scheme, place).map(Self::Tcp),
             "mem" => Ok(Self::Memory { name: place.to_owned() }),
-            _ => Err(format!("the scheme `{scheme}` is unknown; this version has tcp and mem")),
+            #[cfg(all(unix, feature = "serial"))]
+            "serial" => Serial::parse(place).map(Self::Serial),
+            #[cfg(all(unix, not(feature = "serial")))]
+            "serial" => Err("the scheme `serial` needs the feature `serial` of socketproto".to_owned()),
+            #[cfg(not(unix))]
+            "serial" => Err("the scheme `serial` needs a Unix system in this version".to_owned()),
+            _ => Err(format!("the scheme `{scheme}` is unknown; this version has tcp, mem and serial")),
         }
     }
 
     /// Takes an option of this scheme alone; false where it has no such option.
-    fn set_option(&mut self, _name: &str, _value: &str) -> Result<bool, String> {
+    fn set_option(&mut self, name: &str, value: &str) -> Result<bool, String> {
         match self {
             Self::Tcp(_) | Self::Memory { .. } => Ok(false),
+            #[cfg(all(unix, feature = "serial"))]
+            Self::Serial(serial) => serial.set_option(name, value),
+        }
+    }
+
+    /// Sets what a scheme leaves no choice in.
+    fn imply(&self, options: &mut Options) {
+        match self {
+            Self::Tcp(_) | Self::Memory { .. } => {}
+            #[cfg(all(unix, feature = "serial"))]
+            Self::Serial(_) => {
+                options.framing = Some(Framing::Stp);
+                (options.lossy, options.serial) = (true, true);
+            }
         }
     }
 }
@@ -81,7 +110,8 @@ impl Options {
 
     /// Understands what stands behind the `?`; `own` is asked first.
     fn parse(text: &str, mut own: impl FnMut(&str, &str) -> Result<bool, String>) -> Result<Self, String> {
-        let mut options = Self { framing: None, format: Format::Json, old_peer: false, lossy: false };
+        let mut options =
+            Self { framing: None, format: Format::Json, old_peer: false, lossy: false, serial: false };
         for option in text.split('&').filter(|option| !option.is_empty()) {
             let (name, value) = option.split_once('=').unwrap_or((option, ""));
             if !own(name, value)? {
@@ -130,6 +160,8 @@ impl fmt::Display for Place {
         match self {
             Self::Tcp(place) => write!(f, "tcp://{place}"),
             Self::Memory { name } => write!(f, "mem://{name}"),
+            #[cfg(all(unix, feature = "serial"))]
+            Self::Serial(serial) => write!(f, "{serial}"),
         }
     }
 }

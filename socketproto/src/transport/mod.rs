@@ -11,6 +11,8 @@ mod host;
 mod line;
 mod memory;
 mod own;
+#[cfg(all(unix, feature = "serial"))]
+mod serial;
 mod tcp;
 
 use std::io;
@@ -29,6 +31,8 @@ pub(crate) async fn bind(place: &Place) -> io::Result<Listener> {
     match place {
         Place::Tcp(place) => tcp::Acceptor::bind(place).await.map(Listener::new),
         Place::Memory { name } => memory::Acceptor::bind(name).map(Listener::new),
+        #[cfg(all(unix, feature = "serial"))]
+        Place::Serial(serial) => serial::Acceptor::bind(serial.clone()).await.map(Listener::new),
     }
 }
 
@@ -37,6 +41,8 @@ pub(crate) fn connector(place: Place) -> Connector {
     match place {
         Place::Tcp(place) => Arc::new(tcp::Connector(place)),
         Place::Memory { name } => Arc::new(memory::Connector(name)),
+        #[cfg(all(unix, feature = "serial"))]
+        Place::Serial(serial) => Arc::new(serial::Connector(serial)),
     }
 }
 
@@ -45,6 +51,8 @@ pub(crate) fn hub(place: &Place) -> Option<io::Result<Arc<Hub>>> {
     match place {
         Place::Memory { name } => Some(memory::hub(name)),
         Place::Tcp(_) => None,
+        #[cfg(all(unix, feature = "serial"))]
+        Place::Serial(_) => None,
     }
 }
 

@@ -56,6 +56,7 @@ fn config(role: Role) -> Config {
         framing: (role == Role::Client).then_some(Framing::Length),
         format: Format::Json,
         lossy: false,
+        serial: false,
         limits: Arc::default(),
         dispatch: Arc::new(dispatch),
     }
