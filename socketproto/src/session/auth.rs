@@ -10,6 +10,9 @@ use crate::session::requests::Origin;
 /// How long a client waits for the whole exchange (the seed library's default).
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// On a slow line the answers to one attempt have to be there before the next one replaces its seed.
+const MAX_DOUBLINGS: u32 = 4;
+
 /// Length of a seed in hex digits.
 const SEED_DIGITS: usize = 64;
 
@@ -78,10 +81,10 @@ impl Auth {
 
     // Client
 
-    /// Begins the exchange: a seed is asked for.
-    pub(super) fn begin(&mut self, now: Instant) {
+    /// Begins the exchange: a seed is asked for. Where it is `repeated` because nothing came, it has longer each time.
+    pub(super) fn begin(&mut self, repeated: u32, now: Instant) {
         self.state = AuthState::SeedRequested;
-        self.deadline = Some(now + CLIENT_TIMEOUT);
+        self.deadline = Some(now + CLIENT_TIMEOUT * 2_u32.pow(repeated.min(MAX_DOUBLINGS)));
     }
 
     /// Takes the server's seed; none where it was not asked for or is no seed.
@@ -156,7 +159,7 @@ mod tests {
 
     fn client_after(seed: &str) -> (Auth, SeedOutcome) {
         let mut auth = Auth::default();
-        auth.begin(Instant::now());
+        auth.begin(0, Instant::now());
         let outcome = auth.seed_received(&json(seed));
         (auth, outcome)
     }

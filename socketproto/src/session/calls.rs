@@ -115,6 +115,11 @@ pub(super) enum Match {
 }
 
 impl Calls {
+    /// The next message id is the one behind this.
+    pub(super) fn count_from(&mut self, message_id: u64) {
+        self.last_message_id = message_id;
+    }
+
     /// Lets a call wait for its turn.
     pub(super) fn enqueue(&mut self, new: NewCall, response: ServiceId, now: Instant) {
         let deadline = after(now, new.timeout);
@@ -130,11 +135,13 @@ impl Calls {
             None if self.outstanding.windowed < window => self.take_first(pairing, false)?,
             None => return None,
         };
-        let message_id = (pairing == Pairing::ById).then(|| {
-            self.last_message_id = self.last_message_id % MAX_MESSAGE_ID + 1;
-            self.last_message_id
-        });
+        let message_id = (pairing == Pairing::ById).then(|| self.next_message_id());
         Some((waiting, message_id))
+    }
+
+    pub(super) fn next_message_id(&mut self) -> u64 {
+        self.last_message_id = self.last_message_id % MAX_MESSAGE_ID + 1;
+        self.last_message_id
     }
 
     /// The first call of a queue that no other call of its datum holds up.

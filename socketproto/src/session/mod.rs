@@ -189,6 +189,9 @@ impl Session {
             Role::Server if session.config.serial && session.config.hello => session.greet(now),
             Role::Server => session.restart_trust(now),
         }
+        if session.config.serial {
+            session.calls.count_from(session.first_message_id());
+        }
         session.check_ready(now);
         session
     }
@@ -320,7 +323,7 @@ impl Session {
             AuthAnswer::Key(key) => {
                 if self.auth.key_sent() {
                     let data = Json::encode(&key).unwrap_or_default();
-                    self.ask(ServiceId::AUTH_REQUEST, DataId::AUTH_KEY, &data, now);
+                    self.ask_login(DataId::AUTH_KEY, &data, now);
                 }
             }
         }

@@ -248,7 +248,7 @@ impl Session {
     }
 
     fn handle_auth_response(&mut self, header: &Header, data: &Json, now: Instant) {
-        if self.config.role == Role::Server {
+        if self.config.role == Role::Server || !self.is_of_login(header) {
             self.counters.unhandled += 1;
             return;
         }

@@ -35,8 +35,12 @@ pub(super) struct Presence {
     pub(super) heard: bool,
     /// Our own HELLO came back.
     echoes: bool,
-    /// The authentication was begun again, so a verdict may be of a seed that was replaced meanwhile.
-    login_repeated: bool,
+    /// Attempts to authenticate that had no answer.
+    logins: u32,
+    /// The message id of the attempt that is under way.
+    login_id: Option<u64>,
+    /// A key has been refused.
+    refused: bool,
     /// The HELLO that told of a restart.
     news: Option<(Header, Json, Format)>,
 }
@@ -61,6 +65,13 @@ impl Session {
         Duration::from_millis(digits.unwrap_or_default().into())
     }
 
+    /// Where the message ids of this endpoint begin: answers to who was here before are still on their way, and must
+    /// not be taken for ours.
+    pub(super) fn first_message_id(&self) -> u64 {
+        let digits = self.config.session.get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        digits.unwrap_or_default().into()
+    }
+
     /// HELLO has had no answer in time.
     pub(super) fn hello_unanswered(&mut self, now: Instant) {
         if !self.config.serial {
@@ -80,24 +91,36 @@ impl Session {
             return self.authentication_failed("the server did not answer the authentication within 2 s");
         }
         if self.auth.fail() {
-            self.presence.login_repeated = true;
+            self.presence.logins += 1;
             self.begin_auth(now);
         }
     }
 
     /// Asks for a seed.
     pub(super) fn begin_auth(&mut self, now: Instant) {
-        self.auth.begin(now);
+        self.auth.begin(self.presence.logins, now);
+        // The answer to an attempt that was given up, or to one before a restart, may still come.
+        let has_id = self.config.serial && self.agreement.message_id;
+        self.presence.login_id = has_id.then(|| self.calls.next_message_id());
         // Where it is repeated, the last one may have yet to leave.
-        if self.out.is_empty() || !self.presence.login_repeated {
-            self.ask(ServiceId::AUTH_REQUEST, DataId::AUTH_SEED, &Json::NULL, now);
+        if self.out.is_empty() || self.presence.logins == 0 {
+            self.ask_login(DataId::AUTH_SEED, &Json::NULL, now);
         }
     }
 
-    /// The server says that the key is wrong. Where two requests for a seed crossed its answers, the key may have been
-    /// that of the first seed: once more then.
+    pub(super) fn ask_login(&mut self, data_id: DataId, data: &Json, now: Instant) {
+        self.ask_under(self.presence.login_id, ServiceId::AUTH_REQUEST, data_id, data, now);
+    }
+
+    /// Whether an answer belongs to the authentication that is under way.
+    pub(super) fn is_of_login(&self, header: &Header) -> bool {
+        self.presence.login_id.is_none() || self.presence.login_id == header.message_id
+    }
+
+    /// The server says that the key is wrong. On a serial line it may have lost the seed by a restart, or have been asked
+    /// for another one meanwhile: once more then.
     pub(super) fn key_refused(&mut self, now: Instant) {
-        if std::mem::take(&mut self.presence.login_repeated) {
+        if self.config.serial && !std::mem::replace(&mut self.presence.refused, true) {
             return self.begin_auth(now);
         }
         self.close_unauthenticated("the secret is wrong");

@@ -13,6 +13,8 @@ mod lines;
 mod load;
 mod opening;
 mod pair;
+mod restart;
+mod restart_pair;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha512};
