@@ -103,9 +103,14 @@ impl Session {
             Role::Server if self.config.serial => self.presence.heard,
             Role::Server => self.deframer.is_some(),
         };
-        let known = speaks && !(self.needs_hello() && matches!(self.hello, Exchange::Asked { .. }));
+        let known = match self.hello {
+            Exchange::Asked { .. } => !self.needs_hello(),
+            // Not answered yet: only where the address says so is the peer an old one.
+            Exchange::Off => !(self.config.serial && self.config.hello),
+            Exchange::Done => true,
+        };
         let trusted = !self.config.secret || !self.config.auto_auth || self.auth.is_trusted();
-        if !self.ready && known && trusted && self.closed.is_none() {
+        if !self.ready && speaks && known && trusted && self.closed.is_none() {
             self.ready = true;
             self.events.push_back(Event::Ready);
             self.send_calls(now);

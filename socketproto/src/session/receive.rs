@@ -69,6 +69,7 @@ impl Session {
                     warn!("the peer sends NaN or Infinity, which JSON does not have; taken as null");
                 }
                 self.handle_message(message, format, now);
+                self.greet_stranger(now);
             }
             Err(FrameError::Malformed(reason)) => self.malformed(&reason, now),
             Err(FrameError::Checksum { envelope, format }) => self.damaged(envelope, format, now),
@@ -352,7 +353,12 @@ impl Session {
     }
 
     fn handle_hello_response(&mut self, header: &Header, data: &Json, format: Format, now: Instant) {
-        let asked = matches!(self.hello, Exchange::Asked { .. });
+        // On a serial line the answer may come when it is no longer expected.
+        let asked = match self.hello {
+            Exchange::Asked { .. } => true,
+            Exchange::Off => self.config.serial && self.config.hello,
+            Exchange::Done => false,
+        };
         let hello = data.decode::<Hello>().ok().filter(|_| header.status.is_okay());
         match hello.filter(|_| header.data_id == DataId::HELLO) {
             Some(hello) if (asked || self.config.serial) && hello.session == *self.config.session => {

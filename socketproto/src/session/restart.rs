@@ -17,7 +17,7 @@ use crate::id::{DataId, ServiceId, Status};
 use crate::message::{Header, Json, Message};
 use crate::session::event::CloseReason;
 use crate::session::hello::Hello;
-use crate::session::{Exchange, Role, Session};
+use crate::session::{Config, Exchange, Role, Session};
 
 /// The waits between the first HELLOs, which so leave at 0, 1, 2 and 4 s (protocol.md section 4).
 const FIRST_WAITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(1), Duration::from_secs(2)];
@@ -78,11 +78,19 @@ impl Session {
             return self.hello_failed();
         }
         if self.config.role == Role::Server && self.presence.greetings > FIRST_WAITS.len() {
-            // A client says HELLO when it comes; one of the old library never does.
+            // A client says HELLO when it comes, and is asked when it says anything else.
             self.hello = Exchange::Off;
-            return self.check_ready(now);
+            return;
         }
         self.greet(now);
+    }
+
+    /// Somebody is there who has not said HELLO, or whose HELLO got lost.
+    pub(super) fn greet_stranger(&mut self, now: Instant) {
+        let Config { serial, hello, .. } = self.config;
+        if serial && hello && self.hello == Exchange::Off && self.closed.is_none() {
+            self.greet(now);
+        }
     }
 
     /// The authentication has had no answer in time. Where nobody can tell whether the server is there it begins again.

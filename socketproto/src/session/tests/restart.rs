@@ -78,14 +78,28 @@ fn a_client_says_hello_until_somebody_answers() {
 }
 
 #[test]
-fn a_server_says_hello_four_times_and_then_takes_an_old_client() {
+fn a_server_says_hello_four_times_and_calls_nobody_who_has_not() {
     let mut line = Line::open(config(Role::Server).serial(), &hello());
     line.wait(SECOND + DELAY, &hello());
     line.wait(SECOND + DELAY, &hello());
     line.wait(2 * SECOND + DELAY, &hello());
     line.wait(3600 * SECOND, "");
-    line.tell("10/1", "run 1: 10/1 | ready");
-    line.tell(&format!("hello/0 {HELLO}"), &hello_answer());
+    line.tell("10/1", &format!("run 1: 10/1 | {}", hello()));
+    line.reply(1, "5", "11/1 5");
+    line.tell("10/1", "run 2: 10/1");
+    line.reply(2, "5", "11/1 5");
+    line.call(70, "10/1", "");
+    line.wait(3600 * SECOND, "call 70: timed out");
+    line.call(71, "10/1", "");
+    line.tell(&format!("hello/0 {HELLO}"), &format!("ready | {} | 10/1 #1", hello_answer()));
+}
+
+#[test]
+fn an_answer_to_hello_is_taken_however_late_it_comes() {
+    let mut line = Line::open(config(Role::Server).serial(), &hello());
+    line.wait(3600 * SECOND, &[hello().as_str(); 3].join(" | "));
+    line.tell(&format!("hello-answer/0 {HELLO}"), "ready");
+    line.call(70, "10/1", "10/1 #1");
 }
 
 #[test]

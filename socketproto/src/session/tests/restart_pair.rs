@@ -272,7 +272,7 @@ fn serial(at: usize, secret: bool, count: u64) -> Config {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
     #[test]
     fn whatever_a_serial_line_and_its_ends_do_no_answer_is_anothers_and_calls_work_again(
         secret in any::<bool>(),
