@@ -59,7 +59,7 @@ impl Wire {
     }
 
     /// Takes the first frame off the input, if it is there as a whole. `seen` bytes were looked at before.
-    fn unwrap(self, input: &mut Vec<u8>, seen: &mut usize) -> Option<Vec<u8>> {
+    pub(crate) fn unwrap(self, input: &mut Vec<u8>, seen: &mut usize) -> Option<Vec<u8>> {
         match self {
             Self::Length => {
                 let (length, rest) = input.split_first_chunk()?;
@@ -162,7 +162,7 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    fn read(frame: &[u8]) -> Self {
+    pub(crate) fn read(frame: &[u8]) -> Self {
         let (text, checksum) = frame.split_last_chunk().expect("a frame has a checksum");
         assert_eq!(crc32(text), u32::from_be_bytes(*checksum), "checksum of {}", text.escape_ascii());
         serde_json::from_slice(text).expect("a frame is an object with the five keys")
@@ -439,7 +439,7 @@ impl Drop for Echo {
 }
 
 /// The path of an example; they are built where this one is missing.
-fn example(name: &str) -> PathBuf {
+pub(crate) fn example(name: &str) -> PathBuf {
     static BUILD: Once = Once::new();
     let own = std::env::current_exe().unwrap();
     let profile = own.parent().and_then(|deps| deps.parent()).expect("tests lie in target/PROFILE/deps");
@@ -476,7 +476,7 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    fn of(process: u32) -> Self {
+    pub(crate) fn of(process: u32) -> Self {
         /// Linux counts processor time for user space in hundredths of a second.
         const TICK: Duration = Duration::from_millis(10);
         let directory = PathBuf::from(format!("/proc/{process}"));
