@@ -55,6 +55,7 @@
 //!
 //! - `derive` (default): the derive macros.
 //! - `actix`: services that are actix actors already.
+//! - `serial`: serial lines, `serial:///dev/ttyUSB0`, on Unix.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

@@ -61,9 +61,15 @@ struct Inner {
 }
 
 impl Server {
-    /// Begins a server on an address: `tcp://HOST:PORT` (port 0 takes a free one) or `mem://NAME` (no name takes a
-    /// free one). Options: `?framing=stp` or `length` fixes the framing, which the first byte of a client tells
-    /// otherwise.
+    /// Begins a server on an address: `tcp://HOST:PORT` (port 0 takes a free one), `mem://NAME` (no name takes a
+    /// free one) or `serial:///dev/ttyUSB0`. Options: `?framing=stp` or `length` fixes the framing, which the first byte
+    /// of a client tells otherwise.
+    ///
+    /// A serial line has the options of [`Client::connect`](crate::Client::connect). It leads to one peer, which is there
+    /// whether anybody has been heard or not. A port that is missing, at the start or later, is opened when it is there;
+    /// one that is busy, forbidden or no serial port, or cannot do the rate, is an error of the start. Where the peer is
+    /// one of the Python library the address says `?peer=old`; without it this side calls no peer that has not said
+    /// HELLO.
     pub fn bind(address: impl Into<String>) -> ServerBuilder {
         ServerBuilder::new(Source::Address(address.into()))
     }

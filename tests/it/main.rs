@@ -5,6 +5,9 @@
 mod auth;
 mod both_ways;
 #[cfg(target_os = "linux")]
+#[path = "../cases/cable.rs"]
+mod cable;
+#[cfg(target_os = "linux")]
 mod descriptors;
 mod examples;
 mod failures;
@@ -19,6 +22,8 @@ mod process;
 mod python;
 mod reconnect;
 mod runtimes;
+#[cfg(target_os = "linux")]
+mod serial;
 mod services;
 mod support;
 mod vectors;

@@ -204,6 +204,39 @@ mod tests {
         assert!(error.contains("the option `baud` is unknown"), "{error}");
     }
 
+    #[cfg(all(unix, feature = "serial"))]
+    #[test]
+    fn a_serial_line_implies_how_it_is_spoken_on() {
+        let address = Address::parse("serial:///dev/ttyS0?peer=old&line=on&framing=stp&baud=300").unwrap();
+        assert_eq!(address.place.to_string(), "serial:///dev/ttyS0?baud=300");
+        let Options { framing, old_peer, lossy, serial, .. } = address.options;
+        assert_eq!((framing, old_peer, lossy, serial), (Some(Framing::Stp), true, true, true));
+        assert!(!Address::parse("tcp://h:1?line=on").unwrap().options.serial);
+    }
+
+    #[cfg(all(unix, feature = "serial"))]
+    #[test]
+    fn each_mistake_in_the_address_of_a_serial_line_has_its_own_sentence() {
+        let cases = [
+            ("serial://", "the path is missing, write serial:///dev/ttyUSB0"),
+            ("serial://dev/ttyUSB0", "the path begins at the root, write serial:///dev/ttyUSB0"),
+            ("serial:///dev/x?baud=fast", "the rate `fast` is not a number, write baud=115200"),
+            ("serial:///dev/x?baud=49", "the rate 49 is outside 50 to 4000000 baud"),
+            ("serial:///dev/x?baud=4000001", "the rate 4000001 is outside"),
+            ("serial:///dev/x?parity=mark", "the option `parity=mark` has no such value"),
+            ("serial:///dev/x?stop=1.5", "the option `stop=1.5` has no such value"),
+            ("serial:///dev/x?flow=software", "the option `flow=software` has no such value"),
+            ("serial:///dev/x?echo=yes", "the option `echo=yes` has no such value"),
+            ("serial:///dev/x?framing=length", "a serial line needs STP framing"),
+            ("serial:///dev/x?line=off", "a serial line is always one that loses bytes"),
+            ("serial:///dev/x?data=7", "the option `data` is unknown; a serial line has baud"),
+            ("serial:///dev/x?format=xml", "the option `format=xml` has no such value"),
+        ];
+        for (text, expected) in cases {
+            assert!(reason(text).starts_with(expected), "{text}: {}", reason(text));
+        }
+    }
+
     #[test]
     fn each_mistake_has_its_own_sentence() {
         let cases = [
@@ -221,6 +254,8 @@ mod tests {
             ("tcp://h:1?line=noisy", "the option `line=noisy` has no such value"),
             ("tcp://h:1?line=on&framing=length", "line=on needs STP framing"),
             ("tcp://h:1?speed=9600", "the option `speed` is unknown"),
+            #[cfg(all(unix, not(feature = "serial")))]
+            ("serial:///dev/x", "the scheme `serial` needs the feature `serial`"),
         ];
         for (text, expected) in cases {
             assert!(reason(text).starts_with(expected), "{text}: {}", reason(text));
