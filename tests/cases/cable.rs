@@ -5,9 +5,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
@@ -16,14 +16,12 @@ use rustix::termios::{self, OptionalActions, Termios};
 
 /// How long anything here waits before it looks whether it has to end.
 const TURN: Duration = Duration::from_millis(20);
-/// Far longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A serial port: what the library opens, and the wires behind it. Dropping it is to unplug it.
 pub(crate) struct Tty {
     wires: Arc<File>,
     /// Held, so that closing the port at one side does not end it.
-    port: File,
+    pub(crate) port: File,
     pub(crate) path: PathBuf,
 }
 
@@ -55,12 +53,6 @@ impl Tty {
 
     pub(crate) fn settings(&self) -> Termios {
         termios::tcgetattr(&self.port).unwrap()
-    }
-
-    /// A program that was killed leaves a pseudo terminal exclusive for as long as this end is open; a port of the
-    /// machine is free again.
-    pub(crate) fn release(&self) {
-        termios::ioctl_tiocnxcl(&self.port).unwrap();
     }
 
     /// What comes out of the port: some bytes, or none for now.
@@ -107,7 +99,6 @@ pub(crate) type Disturb = Box<dyn FnMut(Vec<u8>) -> Vec<u8> + Send>;
 /// A cable between two ports, while it is held.
 pub(crate) struct Cable {
     stop: Arc<AtomicBool>,
-    carried: [Arc<AtomicUsize>; 2],
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -119,15 +110,13 @@ impl Cable {
     /// A cable with a disturbance of its own for each direction. With `echo` each side hears itself as well.
     pub(crate) fn with(left: &Tty, right: &Tty, echo: bool, mut disturb: impl FnMut() -> Disturb) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let carried: [Arc<AtomicUsize>; 2] = Default::default();
         let mut threads = Vec::new();
-        for (at, (from, to)) in [(left, right), (right, left)].into_iter().enumerate() {
+        for (from, to) in [(left, right), (right, left)] {
             let (from, to) = (from.wires_alone(), to.wires_alone());
-            let (stop, carried, mut disturb) = (Arc::clone(&stop), Arc::clone(&carried[at]), disturb());
+            let (stop, mut disturb) = (Arc::clone(&stop), disturb());
             threads.push(thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     let bytes = from.read();
-                    carried.fetch_add(bytes.len(), Ordering::Relaxed);
                     if echo {
                         from.write(&bytes);
                     }
@@ -137,16 +126,7 @@ impl Cable {
                 }
             }));
         }
-        Self { stop, carried, threads }
-    }
-
-    /// Waits until so many bytes have come out of the left port.
-    pub(crate) fn wait_for_left(&self, bytes: usize) {
-        let start = Instant::now();
-        while self.carried[0].load(Ordering::Relaxed) < bytes {
-            assert!(start.elapsed() < PATIENCE, "it hangs: no {bytes} bytes within {PATIENCE:?}");
-            thread::yield_now();
-        }
+        Self { stop, threads }
     }
 }
 

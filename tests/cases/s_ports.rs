@@ -1,6 +1,7 @@
 //! S: ports that are missing, busy, forbidden, or come and go.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -8,29 +9,30 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{OFlags, fcntl_setfl};
 use socketproto::prelude::*;
 use socketproto::{Backoff, ConnectionEvent, Error};
 
 use crate::cable::{Cable, Tty, url};
 use crate::s_wire::{RawPort, echo_server};
-use crate::support::{Echo, PATIENCE, block_on, example, start};
+use crate::support::{Echo, PATIENCE, block_on, example, m, start};
 
 /// A folder for links to ports, which goes with the test.
-pub(crate) struct Folder(PathBuf);
+struct Folder(PathBuf);
 
 impl Folder {
-    pub(crate) fn new(name: &str) -> Self {
+    fn new(name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("socketproto-{}-{name}", std::process::id()));
         fs::create_dir(&folder).unwrap();
         Self(folder)
     }
 
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
+    fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
     /// Lets a name lead to a port, as udev does for adapters.
-    pub(crate) fn link(&self, name: &str, tty: &Tty) {
+    fn link(&self, name: &str, tty: &Tty) {
         let path = self.path(name);
         let _ = fs::remove_file(&path);
         symlink(&tty.path, path).unwrap();
@@ -56,7 +58,7 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 #[test]
 fn s_03_two_processes_on_one_port() {
     let tty = Tty::new();
-    let echo = Echo::with(&["--listen", &tty.url()], "warn");
+    let mut echo = Echo::with(&["--listen", &tty.url()], "warn");
     let mut port = RawPort::new(&tty);
     port.probe();
     let bound = block_on(echo_server(tty.url()).start()).unwrap_err().to_string();
@@ -71,10 +73,10 @@ fn s_03_two_processes_on_one_port() {
     assert!(connected.contains("the port is busy"), "{connected}");
     // A program that takes some of the bytes all the same, as root can.
     if let Ok(foreign) = fs::File::open(&tty.path) {
-        let foreign = tokio_file(foreign);
+        fcntl_setfl(&foreign, OFlags::NONBLOCK).unwrap();
         for _ in 0..50 {
-            port.send_text(crate::support::m(0, 10, 5, "1"));
-            let _ = foreign.try_clone().map(|mut file| std::io::Read::read(&mut file, &mut [0; 64]));
+            port.send_text(m(0, 10, 5, "1"));
+            let _ = (&foreign).read(&mut [0; 64]);
             while port.poll().is_some() {}
         }
         drop(foreign);
@@ -82,18 +84,6 @@ fn s_03_two_processes_on_one_port() {
     }
     tty.write(b"::");
     port.probe();
-    end(echo);
-}
-
-/// Reads of it give what is there.
-fn tokio_file(file: fs::File) -> fs::File {
-    use rustix::fs::{OFlags, fcntl_setfl};
-    fcntl_setfl(&file, OFlags::NONBLOCK).unwrap();
-    file
-}
-
-/// The pass rules for a process on a serial port.
-fn end(mut echo: Echo) {
     echo.end_unasked();
 }
 

@@ -362,7 +362,7 @@ impl Session {
         let hello = data.decode::<Hello>().ok().filter(|_| header.status.is_okay());
         match hello.filter(|_| header.data_id == DataId::HELLO) {
             Some(hello) if (asked || self.config.serial) && hello.session == *self.config.session => {
-                self.echoed()
+                self.echoed();
             }
             Some(hello) if self.is_restart(&hello) => {
                 self.peer_restarted(Some((*header, data.clone(), format)));

@@ -81,6 +81,7 @@ impl Place {
 
     /// Takes an option of this scheme alone; false where it has no such option.
     fn set_option(&mut self, name: &str, value: &str) -> Result<bool, String> {
+        let _ = (name, value);
         match self {
             Self::Tcp(_) | Self::Memory { .. } => Ok(false),
             #[cfg(all(unix, feature = "serial"))]
@@ -90,6 +91,7 @@ impl Place {
 
     /// Sets what a scheme leaves no choice in.
     fn imply(&self, options: &mut Options) {
+        let _ = &options;
         match self {
             Self::Tcp(_) | Self::Memory { .. } => {}
             #[cfg(all(unix, feature = "serial"))]
