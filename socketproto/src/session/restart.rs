@@ -107,15 +107,17 @@ impl Session {
     /// Asks for a seed.
     pub(super) fn begin_auth(&mut self, now: Instant) {
         self.auth.begin(self.presence.logins, now);
+        if self.presence.logins > 0 && !self.out.is_empty() {
+            // The last one has yet to leave.
+            return;
+        }
         // The answer to an attempt that was given up, or to one before a restart, may still come.
         let has_id = self.config.serial && self.agreement.message_id;
         self.presence.login_id = has_id.then(|| self.calls.next_message_id());
-        // Where it is repeated, the last one may have yet to leave.
-        if self.out.is_empty() || self.presence.logins == 0 {
-            self.ask_login(DataId::AUTH_SEED, &Json::NULL, now);
-        }
+        self.ask_login(DataId::AUTH_SEED, &Json::NULL, now);
     }
 
+    /// Sends a request of the authentication that is under way.
     pub(super) fn ask_login(&mut self, data_id: DataId, data: &Json, now: Instant) {
         self.ask_under(self.presence.login_id, ServiceId::AUTH_REQUEST, data_id, data, now);
     }

@@ -249,6 +249,16 @@ fn an_authentication_without_an_answer_begins_again() {
 }
 
 #[test]
+fn a_seed_is_not_asked_for_again_while_the_last_request_has_yet_to_leave() {
+    let mut line = client(config(Role::Client).secret());
+    line.stalled = true;
+    line.wait(25 * SECOND, "");
+    line.stalled = false;
+    line.check("0/0 #2");
+    line.tell(&format!("1/0 #2 \"{}\"", seed(2)), &format!("0/1 #2 \"{}\"", key(&seed(2))));
+}
+
+#[test]
 fn answers_to_an_attempt_that_was_given_up_are_not_taken() {
     let mut line = client(config(Role::Client).secret());
     line.wait(2 * SECOND, "0/0 #2");
