@@ -10,7 +10,7 @@ use socketproto_examples::thermostat::ThermostatClient;
 /// Shows a thermostat and changes it.
 #[derive(Debug, Parser)]
 struct Flags {
-    /// Where the thermostat listens: tcp://HOST:PORT
+    /// Where the thermostat listens: tcp://HOST:PORT or `unix:///PATH`
     url: String,
     /// The secret that the thermostat knows too
     #[arg(long, value_name = "TEXT")]

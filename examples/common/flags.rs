@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 /// How a server is run.
 #[derive(Debug, Parser)]
 pub struct ServerFlags {
-    /// Where to listen: tcp://HOST:PORT, port 0 for a free one
+    /// Where to listen: tcp://HOST:PORT, port 0 for a free one; `unix:///PATH`; `systemd://`
     #[arg(long, value_name = "URL", default_value = "tcp://127.0.0.1:0")]
     pub listen: String,
     /// The secret that clients have to prove

@@ -14,10 +14,11 @@ use crate::error::Result;
 use crate::event::ConnectionEvent;
 use crate::fault::Fault;
 use crate::hosted::IntoService;
-use crate::id::{DataId, ServiceId};
+use crate::id::{DataId, ServiceId, ServiceIds, Status};
 use crate::limits::Limits;
 use crate::message::{Json, Message};
 use crate::peer::Peer;
+use crate::registering::registers_at_run_time;
 use crate::secret::Secret;
 use crate::service::{Call, Service};
 use crate::session::Role;
@@ -51,8 +52,8 @@ use crate::transport::{self, Address, Connector, Options};
 pub struct Client(Peer);
 
 impl Client {
-    /// Begins a connection to an address: `tcp://HOST:PORT`, `mem://NAME` or `serial:///dev/ttyUSB0`; await it to
-    /// connect.
+    /// Begins a connection to an address: `tcp://HOST:PORT` (all addresses of a name are tried), `unix:///PATH` (feature
+    /// `unix`, on Unix), `serial:///PATH` (see below) or `mem://NAME`; await it to connect.
     ///
     /// Options: `?peer=old` speaks to a peer of the Python library; `?format=struct` sends struct frames until the
     /// peer shows its own format.
@@ -117,6 +118,8 @@ impl Client {
     }
 }
 
+registers_at_run_time!(Client, |this| this.0.link().routes());
+
 impl Deref for Client {
     type Target = Peer;
 
@@ -156,6 +159,14 @@ impl ClientBuilder {
     /// Proves to the server that this side knows the secret.
     pub fn secret(mut self, secret: Secret) -> Self {
         self.settings.secret = Some(secret);
+        self
+    }
+
+    /// Whether the client authenticates as soon as it is connected, where it has a secret: true. Else
+    /// [`Protocol::authenticate`](crate::Protocol::authenticate) does it, and until then the server serves its public
+    /// data alone; it needs [`manual_auth(true)`](crate::ServerBuilder::manual_auth) to wait longer than 10 s for that.
+    pub fn auto_auth(mut self, auto_auth: bool) -> Self {
+        self.settings.auto_auth = auto_auth;
         self
     }
 
@@ -248,7 +259,47 @@ impl ClientBuilder {
 
     /// Declares a service of the application: messages of `request` are answered with `response`.
     pub fn add_service(mut self, request: impl Into<ServiceId>, response: impl Into<ServiceId>) -> Self {
-        self.settings.add_service(request.into(), response.into());
+        self.settings.add_service(request.into(), response.into(), None);
+        self
+    }
+
+    /// As `add_service`, with names for logs: `"history request"`, `"history response"`.
+    pub fn add_named_service(
+        mut self,
+        request: impl Into<ServiceId>,
+        response: impl Into<ServiceId>,
+        request_name: impl Into<String>,
+        response_name: impl Into<String>,
+    ) -> Self {
+        let names = (request_name.into(), response_name.into());
+        self.settings.add_service(request.into(), response.into(), Some(names));
+        self
+    }
+
+    /// Names a datum in logs, for one service id or several: `10`, or `[10, 20]`.
+    pub fn add_data(
+        mut self,
+        service_ids: impl ServiceIds,
+        data_id: impl Into<DataId>,
+        name: impl Into<String>,
+    ) -> Self {
+        self.settings.add_data(service_ids.into_service_ids(), data_id.into(), name.into());
+        self
+    }
+
+    /// Names a status in logs.
+    pub fn add_status(mut self, status: Status, name: impl Into<String>) -> Self {
+        self.settings.add_status(status, name.into());
+        self
+    }
+
+    /// Takes a message from a server at which this side has not authenticated, though it has a secret.
+    pub fn add_msg_to_auth_whitelist(
+        mut self,
+        service_id: impl Into<ServiceId>,
+        data_id: impl Into<DataId>,
+    ) -> Self {
+        self.settings.whitelist(service_id.into(), data_id.into());
         self
     }
 
@@ -263,7 +314,7 @@ impl ClientBuilder {
         let (connector, mut options) = match target {
             Target::Address(address) => {
                 let Address { place, options } = Address::parse(&address)?;
-                (transport::connector(place), options)
+                (transport::connector(place)?, options)
             }
             Target::Own(connector) => {
                 let options = Options::of(&connector.address())?;
@@ -291,6 +342,20 @@ impl IntoFuture for ClientBuilder {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(self.open())
+    }
+}
+
+/// An address alone, as [`Client::connect`] takes it.
+impl From<&str> for ClientBuilder {
+    fn from(address: &str) -> Self {
+        Client::connect(address)
+    }
+}
+
+/// An address alone.
+impl From<String> for ClientBuilder {
+    fn from(address: String) -> Self {
+        Client::connect(address)
     }
 }
 

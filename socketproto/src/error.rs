@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fault::Fault;
@@ -24,21 +25,27 @@ pub enum Cause {
 
 /// The operation an error speaks of, as `read data request (10) of setpoint (data 2) at tcp://127.0.0.1:4000`.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct Operation {
     /// The service id of the request.
     pub service_id: ServiceId,
+    /// The application's name of the service (`add_named_service`), where it has one.
+    pub service_name: Option<Arc<str>>,
     /// The data id of the request.
     pub data_id: DataId,
-    /// The name of the datum, where the caller knows it.
-    pub name: Option<&'static str>,
+    /// The name of the datum, where the caller or its endpoint (`add_data`) knows it.
+    pub name: Option<Arc<str>>,
     /// The address of the peer.
-    pub peer: std::sync::Arc<str>,
+    pub peer: Arc<str>,
 }
 
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of ", self.service_id)?;
-        match self.name {
+        match &self.service_name {
+            Some(name) => write!(f, "{name} ({}) of ", self.service_id.value())?,
+            None => write!(f, "{} of ", self.service_id)?,
+        }
+        match &self.name {
             Some(name) => write!(f, "{name} ({})", self.data_id)?,
             None => write!(f, "{}", self.data_id)?,
         }
@@ -110,6 +117,15 @@ pub enum Error {
         operation: Box<Operation>,
         /// The limit and the size found.
         reason: Box<str>,
+    },
+    /// A message could not be sent in time: the connection was not ready, or the line took too little. Whether any of it
+    /// arrived is unknown.
+    #[error("{operation}: not sent within {timeout:?}: the connection was not ready, or took too little")]
+    NotSent {
+        /// What was to be sent.
+        operation: Box<Operation>,
+        /// How long it waited.
+        timeout: Duration,
     },
     /// The service id is no request of a declared service, so no answer could be told from other messages.
     #[error("{operation}: the service is not declared; declare its response id with `.add_service({}, ..)`", operation.service_id.value())]
@@ -203,6 +219,12 @@ pub enum Error {
         /// The handler that came second.
         second: Box<str>,
     },
+    /// A wait that would block the thread of connections and handlers, which has to do what is waited for.
+    #[error(
+        "waiting here would never end, for this thread runs connections and handlers; wait on a thread of your own, or \
+         await the async twin"
+    )]
+    WouldDeadlock,
     /// The endpoint, or the runtime it lived on, has ended.
     #[error("the endpoint has been shut down")]
     ShutDown,
@@ -237,7 +259,9 @@ impl Error {
             Self::Fault { .. } | Self::Decode { .. } | Self::PeerTooOld { .. } => Cause::Peer,
             Self::AuthenticationFailed { .. } => Cause::Peer,
             Self::TimedOut { .. } | Self::ConnectionLost { .. } | Self::NotReady { .. } => Cause::Transport,
-            Self::Connect { .. } | Self::Bind { .. } | Self::Random(_) => Cause::Transport,
+            Self::NotSent { .. } | Self::Connect { .. } | Self::Bind { .. } | Self::Random(_) => {
+                Cause::Transport
+            }
             _ => Cause::Local,
         }
     }
@@ -279,8 +303,9 @@ mod tests {
     fn operation() -> Box<Operation> {
         Box::new(Operation {
             service_id: ServiceId::READ_REQUEST,
+            service_name: None,
             data_id: 2.into(),
-            name: Some("setpoint"),
+            name: Some("setpoint".into()),
             peer: "tcp://127.0.0.1:4000".into(),
         })
     }

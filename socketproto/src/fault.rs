@@ -158,6 +158,13 @@ impl From<&str> for Fault {
     }
 }
 
+/// A reply that cannot be written, or data that cannot be read, are a failure of the handler: status 2.
+impl From<serde_json::Error> for Fault {
+    fn from(error: serde_json::Error) -> Self {
+        Self::callback_error(error.to_string())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

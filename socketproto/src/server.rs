@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
+use futures_util::future::Either;
 use tokio_util::sync::CancellationToken;
 
 use crate::actor::Endpoint;
@@ -15,14 +16,17 @@ use crate::error::{Error, Result};
 use crate::event::ConnectionEvent;
 use crate::fault::Fault;
 use crate::hosted::IntoService;
-use crate::id::{DataId, ServiceId};
+use crate::id::{DataId, ServiceId, ServiceIds, Status};
 use crate::limits::Limits;
 use crate::message::{Json, Message};
 use crate::peer::Peer;
+use crate::protocol::Protocol;
+use crate::registering::registers_at_run_time;
+use crate::routes::Routes;
 use crate::secret::Secret;
 use crate::service::{Call, Service};
 use crate::session::Role;
-use crate::transport::{self, Address, Options};
+use crate::transport::{self, Address, OpenListener, Options};
 
 /// How long requests that run may take when a server is shut down.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,13 +61,30 @@ struct Inner {
     runtime: Runtime,
     listener: Addr<Listener>,
     peers: Peers,
+    routes: Arc<Routes>,
     closed: CancellationToken,
 }
 
 impl Server {
-    /// Begins a server on an address: `tcp://HOST:PORT` (port 0 takes a free one), `mem://NAME` (no name takes a
-    /// free one) or `serial:///dev/ttyUSB0`. Options: `?framing=stp` or `length` fixes the framing, which the first byte
-    /// of a client tells otherwise.
+    /// Begins a server on an address.
+    ///
+    /// | address | listens on |
+    /// | --- | --- |
+    /// | `tcp://HOST:PORT` | port 0 takes a free one. `0.0.0.0` is every IPv4 address of the machine, `[::]` every one of IPv4 and IPv6; of a name, as `localhost`, the first address that the machine has, and that alone |
+    /// | `unix:///PATH` | a socket in the file system (feature `unix`, on Unix). The path is absolute, and taken as it is up to the `?` |
+    /// | `systemd://`, `systemd://INDEX`, `systemd://NAME` | the first listener that a service manager passes (`LISTEN_FDS`), one by its number from 0 on, or the first with this name (feature `unix`, on Unix) |
+    /// | `serial:///PATH` | a serial port (feature `serial`, on Unix) |
+    /// | `mem://NAME` | this process; no name takes a free one |
+    ///
+    /// | option | of | meaning |
+    /// | --- | --- | --- |
+    /// | `framing=stp`, `framing=length` | all | fixes the framing, which the first byte of a client tells otherwise |
+    /// | `mode=0660` | `unix` | the permissions of the socket, octal, 0000 to 0777; without it 0600: its owner alone may connect |
+    ///
+    /// A Unix socket that a server left behind is replaced, once a failed attempt to connect has shown that nobody
+    /// listens; whatever else has the path is left as it is, and an error. The file is removed when the server shuts down.
+    /// Where somebody removes it earlier, connections live on, and nothing listens there again until the server is started
+    /// anew.
     ///
     /// A serial line has the options of [`Client::connect`](crate::Client::connect). It leads to one peer, which is there
     /// whether anybody has been heard or not. A port that is missing, at the start or later, is opened when it is there;
@@ -72,6 +93,23 @@ impl Server {
     /// HELLO.
     pub fn bind(address: impl Into<String>) -> ServerBuilder {
         ServerBuilder::new(Source::Address(address.into()))
+    }
+
+    /// Begins a server on a socket that listens already: one that was inherited, or made before the program gave up its
+    /// rights. It is closed with the server; the file of a Unix socket stays.
+    ///
+    /// ```
+    /// use socketproto::{Client, Server};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> socketproto::Result<()> {
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    /// let server = Server::from_listener(listener).start().await?;
+    /// let client = Client::connect(server.address()).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn from_listener(listener: impl Into<OpenListener>) -> ServerBuilder {
+        ServerBuilder::new(Source::Open(listener.into()))
     }
 
     /// Begins a server over a transport of the user's own.
@@ -106,6 +144,42 @@ impl Server {
         self.0.peers.list()
     }
 
+    /// The connection of the first peer that is there or comes, point to point as in the seed library: see [`Protocol`].
+    /// From this call on, what no callback takes is kept for `receive`. Where the peer has gone and connects again, this
+    /// gives its new connection.
+    ///
+    /// # Errors
+    /// [`Error::ShutDown`] where the server is closed.
+    ///
+    /// ```
+    /// use socketproto::{Client, Server, Status};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> socketproto::Result<()> {
+    /// let server = Server::bind("mem://").start().await?;
+    /// let client = Client::connect(server.address()).await?;
+    /// let protocol = server.protocol().await?;
+    /// assert!(client.protocol().send(50, 1, "hello", Status::OKAY, None).await);
+    /// let message = protocol.receive(50, 1, None).await.unwrap();
+    /// assert_eq!(message.data::<String>().unwrap(), "hello");
+    /// # Ok(()) }
+    /// ```
+    pub async fn protocol(&self) -> Result<Protocol> {
+        self.0.routes.buffer();
+        let first = std::pin::pin!(self.0.peers.first());
+        let closed = std::pin::pin!(self.closed());
+        match futures_util::future::select(closed, first).await {
+            Either::Left(_) => Err(Error::ShutDown),
+            Either::Right((peer, _)) => Ok(peer.protocol()),
+        }
+    }
+
+    /// What it serves.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn routes(&self) -> &Arc<Routes> {
+        &self.0.routes
+    }
+
     /// Stops accepting, lets run what runs for up to 5 s, sends what is left, closes, and ends the services: their
     /// `stopping` hooks have run when this returns, unless one takes longer than the time that is left.
     ///
@@ -132,6 +206,8 @@ impl Server {
         self.shutdown().await
     }
 }
+
+registers_at_run_time!(Server, |this| &this.0.routes);
 
 impl Inner {
     fn shutdown(&self, within: Duration) {
@@ -178,6 +254,7 @@ pub struct ServerBuilder {
 enum Source {
     Address(String),
     Own(transport::Listener),
+    Open(OpenListener),
 }
 
 impl Source {
@@ -185,6 +262,7 @@ impl Source {
         match self {
             Self::Address(address) => Address::parse(address).map(|address| address.options),
             Self::Own(listener) => Options::of(listener.address()),
+            Self::Open(_) => Options::of(""),
         }
     }
 
@@ -197,6 +275,10 @@ impl Source {
                 transport::bind(&place).await.map_err(failed)
             }
             Self::Own(listener) => Ok(listener),
+            Self::Open(listener) => {
+                let address = listener.address().into();
+                listener.listen().map_err(|source| Error::Bind { address, source })
+            }
         }
     }
 }
@@ -209,6 +291,14 @@ impl ServerBuilder {
     /// Clients have to prove that they know this secret before anything but public data is served.
     pub fn secret(mut self, secret: Secret) -> Self {
         self.settings.secret = Some(secret);
+        self
+    }
+
+    /// Lets clients authenticate by hand, where a secret is set: they have 60 s for it, and again after each public
+    /// request; once they begin, 10 s (protocol.md section 8). The default is false: 10 s from accept, unless there are
+    /// public data.
+    pub fn manual_auth(mut self, manual_auth: bool) -> Self {
+        self.settings.auto_auth = !manual_auth;
         self
     }
 
@@ -325,7 +415,37 @@ impl ServerBuilder {
 
     /// Declares a service of the application: messages of `request` are answered with `response`.
     pub fn add_service(mut self, request: impl Into<ServiceId>, response: impl Into<ServiceId>) -> Self {
-        self.settings.add_service(request.into(), response.into());
+        self.settings.add_service(request.into(), response.into(), None);
+        self
+    }
+
+    /// As `add_service`, with names for logs: `"history request"`, `"history response"`.
+    pub fn add_named_service(
+        mut self,
+        request: impl Into<ServiceId>,
+        response: impl Into<ServiceId>,
+        request_name: impl Into<String>,
+        response_name: impl Into<String>,
+    ) -> Self {
+        let names = (request_name.into(), response_name.into());
+        self.settings.add_service(request.into(), response.into(), Some(names));
+        self
+    }
+
+    /// Names a datum in logs, for one service id or several: `10`, or `[10, 20]`.
+    pub fn add_data(
+        mut self,
+        service_ids: impl ServiceIds,
+        data_id: impl Into<DataId>,
+        name: impl Into<String>,
+    ) -> Self {
+        self.settings.add_data(service_ids.into_service_ids(), data_id.into(), name.into());
+        self
+    }
+
+    /// Names a status in logs.
+    pub fn add_status(mut self, status: Status, name: impl Into<String>) -> Self {
+        self.settings.add_status(status, name.into());
         self
     }
 
@@ -370,11 +490,12 @@ impl ServerBuilder {
                     return Err(exposed(&address));
                 }
                 let endpoint = Arc::new(Endpoint::start(endpoint)?);
+                let routes = Arc::clone(&endpoint.routes);
                 let closed = CancellationToken::new();
                 let peers = Peers::default();
                 let listener = Listener::start(listener, endpoint, peers.clone(), closed.clone());
                 tracing::info!(%address, "server listens");
-                Ok(Server(Arc::new(Inner { address, runtime: own, listener, peers, closed })))
+                Ok(Server(Arc::new(Inner { address, runtime: own, listener, peers, routes, closed })))
             })
             .await?
     }
@@ -388,6 +509,20 @@ fn exposed(address: &str) -> Error {
              accept that with `.allow_plaintext(true)`"
         )
         .into(),
+    }
+}
+
+/// An address alone, as [`Server::bind`] takes it.
+impl From<&str> for ServerBuilder {
+    fn from(address: &str) -> Self {
+        Server::bind(address)
+    }
+}
+
+/// An address alone.
+impl From<String> for ServerBuilder {
+    fn from(address: String) -> Self {
+        Server::bind(address)
     }
 }
 

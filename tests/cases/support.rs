@@ -5,6 +5,7 @@
 use std::future::Future;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, Once};
@@ -190,9 +191,27 @@ impl Received {
     }
 }
 
+/// What a raw peer speaks over.
+trait Line: Read + Write + Send {
+    /// Says that nothing more will be sent.
+    fn finish(&self) -> io::Result<()>;
+}
+
+impl Line for TcpStream {
+    fn finish(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
+impl Line for UnixStream {
+    fn finish(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
 /// A peer that sends bytes.
 pub(crate) struct Raw {
-    stream: TcpStream,
+    stream: Box<dyn Line>,
     pub(crate) wire: Wire,
     input: Vec<u8>,
     seen: usize,
@@ -200,8 +219,14 @@ pub(crate) struct Raw {
 
 impl Raw {
     pub(crate) fn connect(address: &str, wire: Wire) -> Self {
-        let place = address.strip_prefix("tcp://").expect("a TCP address");
-        let place = place.split('?').next().unwrap();
+        let place = address.split('?').next().unwrap();
+        if let Some(path) = place.strip_prefix("unix://") {
+            let stream = UnixStream::connect(path).expect("the server listens");
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.set_write_timeout(Some(PATIENCE)).unwrap();
+            return Self::over(stream, wire);
+        }
+        let place = place.strip_prefix("tcp://").expect("a TCP or Unix address");
         Self::new(TcpStream::connect(place).expect("the server listens"), wire)
     }
 
@@ -213,7 +238,11 @@ impl Raw {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Self { stream, wire, input: Vec::new(), seen: 0 }
+        Self::over(stream, wire)
+    }
+
+    fn over(stream: impl Line + 'static, wire: Wire) -> Self {
+        Self { stream: Box::new(stream), wire, input: Vec::new(), seen: 0 }
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) {
@@ -280,7 +309,7 @@ impl Raw {
 
     /// Says that nothing more will be sent.
     pub(crate) fn finish(&mut self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
+        self.stream.finish().unwrap();
     }
 }
 
@@ -320,13 +349,18 @@ impl Echo {
     }
 
     pub(crate) fn with(arguments: &[&str], level: &'static str) -> Self {
-        let mut child = Command::new(example("echo"))
-            .args(arguments)
+        let mut command = Command::new(example("echo"));
+        command.args(arguments).stdin(Stdio::null());
+        Self::spawn(command, level)
+    }
+
+    /// The same by a command that ends in the `echo` example.
+    pub(crate) fn spawn(mut command: Command, level: &'static str) -> Self {
+        let mut child = command
             .env("RUST_LOG", level)
             // glibc would keep large blocks that were given back, once it has seen some: what a test measures then is
             // the allocator's habit.
             .env("MALLOC_MMAP_THRESHOLD_", "131072")
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -3,6 +3,7 @@
 //! A test that needs a program of `examples/` says so where it is missing; `tests/run.sh` builds them all.
 
 mod auth;
+mod blocking;
 mod both_ways;
 #[cfg(target_os = "linux")]
 #[path = "../cases/cable.rs"]
@@ -18,7 +19,9 @@ mod limits;
 mod load;
 mod own_transport;
 mod page;
+mod porting;
 mod process;
+mod protocol_api;
 mod python;
 mod reconnect;
 mod runtimes;
@@ -26,4 +29,8 @@ mod runtimes;
 mod serial;
 mod services;
 mod support;
+mod tcp;
+mod thermostat;
+#[cfg(target_os = "linux")]
+mod unix;
 mod vectors;

@@ -37,6 +37,11 @@ pub(crate) fn threads() -> usize {
     status("Threads:")
 }
 
+/// The descriptors that this process has open.
+pub(crate) fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").expect("/proc").count()
+}
+
 /// The bytes of this process that are in memory.
 pub(crate) fn resident() -> usize {
     status("VmRSS:") * 1024

@@ -25,7 +25,7 @@ use crate::event::ConnectionEvent;
 use crate::link::{Link, Outgoing, View};
 use crate::peer::Peer;
 use crate::service::Hook;
-use crate::session::{CallKey, CallOutcome, CloseReason, Event, Incoming, RequestId, Session};
+use crate::session::{CallKey, CallOutcome, CloseReason, Config, Event, Incoming, RequestId, Session};
 use crate::transport::{Connected, Io, Opening};
 
 /// How long what is left to send may take when a connection is closed.
@@ -78,6 +78,8 @@ struct Handshake {
 /// The actor of one connection; a client's has one line after the other.
 pub(crate) struct Connection {
     session: Session,
+    /// The version of the endpoint's table that the session knows.
+    version: u64,
     link: Arc<Link>,
     endpoint: Arc<Endpoint>,
     peer: Peer,
@@ -120,8 +122,11 @@ impl Connection {
             let Start { line, link, endpoint, dialer, ready, on_end } = start;
             // At the level of errors, so that every line of the connection's log names its peer.
             let span = error_span!("connection", peer = %link.address(), channel = tracing::field::Empty);
+            let (version, dispatch) = endpoint.routes.snapshot();
+            let config = Config { dispatch, ..endpoint.config.clone() };
             let mut connection = Self {
-                session: Session::waiting(endpoint.config.clone(), now()),
+                session: Session::waiting(config, now()),
+                version,
                 peer: Peer::of_endpoint(Arc::clone(&link)),
                 link,
                 line: None,
@@ -159,6 +164,10 @@ impl Connection {
     fn turn(&mut self, addr: impl Fn() -> Addr<Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
         self.link.register(cx);
         let now = now();
+        if let Some((version, dispatch)) = self.endpoint.routes.newer(self.version) {
+            self.version = version;
+            self.session.set_dispatch(dispatch);
+        }
         self.take_outgoing(now);
         if self.timer.is_due(now) {
             self.session.handle_timeout(now);
@@ -386,8 +395,18 @@ impl Connection {
         for call in taken.calls.drain(..) {
             self.session.handle_call(call, now);
         }
+        for (request, message) in taken.returned.drain(..) {
+            self.session.handle_returned(request, message, now);
+        }
+        for received in taken.unreceived.drain(..) {
+            self.session.handle_unreceived(received);
+        }
         for call in &taken.cancelled {
             self.session.handle_cancel(*call, now);
+        }
+        if taken.reconnect {
+            self.session.close(CloseReason::Reconnect);
+            self.dialer.iter_mut().for_each(Dialer::hurry);
         }
         if taken.close {
             self.session.end(CloseReason::Local);
@@ -503,6 +522,7 @@ impl Connection {
             channel_name: self.session.channel_name().cloned(),
             connected: self.line.is_some() && self.session.close_reason().is_none(),
             ready: self.session.is_ready(),
+            established: self.line.is_some() && self.session.is_established(),
         };
         if view != self.shown {
             if let Some(name) =
@@ -520,7 +540,7 @@ impl Connection {
         let reason = self.session.close_reason().cloned().unwrap_or(CloseReason::Local);
         self.session.end(reason.clone());
         self.lose_line(&reason, now());
-        self.link.end(&reason);
+        self.link.end(&reason, self.session.take_inbox());
         if let Some(on_end) = self.on_end.take() {
             on_end();
         }

@@ -43,11 +43,19 @@ impl Dialer {
     /// A line has been lost: waits before the next attempt.
     pub(super) fn lost(&mut self, reason: &CloseReason, ready_for: Option<Duration>, now: Instant) {
         let wait = match reason {
+            CloseReason::Reconnect => Duration::ZERO,
             CloseReason::AuthenticationFailed(_) => self.attempts.longest(),
             _ => self.attempts.wait(ready_for, random()),
         };
         debug!(?wait, "connects again");
         self.state = State::Waiting(now + wait);
+    }
+
+    /// The application does not want to wait.
+    pub(super) fn hurry(&mut self) {
+        if let State::Waiting(_) = self.state {
+            self.dial();
+        }
     }
 
     /// The next line.

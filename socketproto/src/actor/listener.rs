@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorFuture, Addr, AsyncContext, Context, Handler, Message};
 use rustc_hash::FxHashMap;
+use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -49,7 +50,13 @@ impl Message for Gone {
 
 /// The connections of a server, for those who hold its handle.
 #[derive(Clone, Default)]
-pub(crate) struct Peers(Arc<Mutex<BTreeMap<u64, Peer>>>);
+pub(crate) struct Peers(Arc<PeerList>);
+
+#[derive(Default)]
+struct PeerList {
+    peers: Mutex<BTreeMap<u64, Peer>>,
+    arrived: Notify,
+}
 
 impl Peers {
     /// In the order in which they were accepted.
@@ -57,9 +64,22 @@ impl Peers {
         self.lock().values().cloned().collect()
     }
 
+    /// The first that is connected, or the next.
+    pub(crate) async fn first(&self) -> Peer {
+        loop {
+            let mut arrived = std::pin::pin!(self.0.arrived.notified());
+            // Before the look, so that none is missed.
+            arrived.as_mut().enable();
+            if let Some(first) = self.list().into_iter().find(Peer::is_connected) {
+                return first;
+            }
+            arrived.await;
+        }
+    }
+
     /// Each change of the map is one step, so a poisoned lock holds a sound map.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Peer>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -158,7 +178,7 @@ impl Listener {
         if let Some(ip) = ip {
             *self.per_address.entry(ip).or_default() += 1;
         }
-        let link = Arc::new(Link::new(Arc::clone(&line.peer)));
+        let link = Arc::new(Link::new(Arc::clone(&line.peer), Arc::clone(&self.endpoint.routes)));
         self.peers.lock().insert(id, Peer::of_endpoint(Arc::clone(&link)));
         let listener = addr();
         let on_end = Box::new(move || listener.do_send(Gone(id)));
@@ -166,6 +186,7 @@ impl Listener {
         let (line, dialer, ready) = (Some(line), None, None);
         let addr = Connection::start(Start { line, link, endpoint, dialer, ready, on_end });
         self.connections.insert(id, Member { addr, ip });
+        self.peers.0.arrived.notify_waiters();
     }
 
     /// The limit that one more connection would exceed.

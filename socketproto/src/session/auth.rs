@@ -1,17 +1,12 @@
 //! Legacy authentication, both roles (protocol.md 5.1), without the secret: that is asked of the authenticator.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::id::AuthState;
 use crate::message::Json;
-use crate::session::event::AuthQuestion;
+use crate::session::budget::Earliest;
+use crate::session::event::{AuthQuestion, CallKey};
 use crate::session::requests::Origin;
-
-/// How long a client waits for the whole exchange (the seed library's default).
-const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// On a slow line the answers to one attempt have to be there before the next one replaces its seed.
-const MAX_DOUBLINGS: u32 = 4;
 
 /// Length of a seed in hex digits.
 const SEED_DIGITS: usize = 64;
@@ -26,6 +21,9 @@ pub(super) struct Auth {
     asking: Option<Origin>,
     /// Client: when the exchange has failed.
     deadline: Option<Instant>,
+    /// Client: who waits for its end, each up to a time of its own.
+    waiting: Vec<(CallKey, Instant)>,
+    earliest: Earliest,
 }
 
 impl Auth {
@@ -81,10 +79,63 @@ impl Auth {
 
     // Client
 
-    /// Begins the exchange: a seed is asked for. Where it is `repeated` because nothing came, it has longer each time.
-    pub(super) fn begin(&mut self, repeated: u32, now: Instant) {
+    /// Begins the exchange: a seed is to be asked for. False where there is one already.
+    pub(super) fn begin(&mut self, deadline: Instant) -> bool {
+        if self.deadline.is_some() {
+            return false;
+        }
         self.state = AuthState::SeedRequested;
-        self.deadline = Some(now + CLIENT_TIMEOUT * 2_u32.pow(repeated.min(MAX_DOUBLINGS)));
+        self.deadline = Some(deadline);
+        true
+    }
+
+    /// Somebody waits for the end of the exchange.
+    pub(super) fn wait(&mut self, call: CallKey, deadline: Instant) {
+        self.earliest.add(deadline);
+        self.waiting.push((call, deadline));
+    }
+
+    /// Until when somebody waits, at the longest.
+    pub(super) fn longest_wait(&self) -> Option<Instant> {
+        self.waiting.iter().map(|(_, deadline)| *deadline).max()
+    }
+
+    /// Forgets one who waits.
+    pub(super) fn cancel(&mut self, call: CallKey) {
+        self.waiting.retain(|(waiting, _)| *waiting != call);
+    }
+
+    /// Those who have waited long enough.
+    pub(super) fn expired(&mut self, now: Instant) -> Vec<CallKey> {
+        let mut expired = Vec::new();
+        if self.earliest.is_due(now) {
+            expired
+                .extend(self.waiting.extract_if(.., |(_, deadline)| *deadline <= now).map(|(call, _)| call));
+            self.waiting.iter().for_each(|(_, deadline)| self.earliest.add(*deadline));
+        }
+        expired
+    }
+
+    /// Ends all who wait.
+    pub(super) fn end_waiting(&mut self) -> Vec<CallKey> {
+        self.waiting.drain(..).map(|(call, _)| call).collect()
+    }
+
+    /// When the first of them has waited long enough.
+    pub(super) fn waiting_deadline(&self) -> Option<Instant> {
+        self.earliest.get()
+    }
+
+    /// The line has ended; those who wait for the next go on waiting.
+    pub(super) fn restart(&mut self) {
+        let mut ended = std::mem::take(self);
+        self.take_waiting(&mut ended);
+    }
+
+    /// Takes over those who wait.
+    pub(super) fn take_waiting(&mut self, other: &mut Self) {
+        std::mem::swap(&mut self.waiting, &mut other.waiting);
+        std::mem::swap(&mut self.earliest, &mut other.earliest);
     }
 
     /// Takes the server's seed; none where it was not asked for or is no seed.
@@ -159,7 +210,7 @@ mod tests {
 
     fn client_after(seed: &str) -> (Auth, SeedOutcome) {
         let mut auth = Auth::default();
-        auth.begin(0, Instant::now());
+        auth.begin(Instant::now());
         let outcome = auth.seed_received(&json(seed));
         (auth, outcome)
     }

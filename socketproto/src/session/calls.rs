@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
-use crate::id::{DataId, ServiceId};
+use crate::id::{DataId, ServiceId, Status};
 use crate::message::MAX_MESSAGE_ID;
 use crate::session::budget::{Earliest, after};
 use crate::session::event::CallKey;
@@ -23,10 +23,34 @@ pub(crate) struct NewCall {
     /// One JSON value.
     pub(crate) data: Bytes,
     pub(crate) timeout: Duration,
+    pub(crate) kind: CallKind,
     /// Made by a handler: it never waits for the window, for its caller may hold it (protocol.md 8.1).
     pub(crate) nested: bool,
     /// The response id, where the caller knows it; else the endpoint's table has it.
     pub(crate) response: Option<ServiceId>,
+}
+
+/// What is asked of the connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum CallKind {
+    /// A request, whose answer is waited for.
+    Request,
+    /// A message, which is done when the transport has taken it.
+    Send { status: Status },
+    /// The next message of a service and datum that no callback takes.
+    Receive,
+    /// This side is to be trusted.
+    Authenticate,
+}
+
+impl NewCall {
+    /// The status its message carries.
+    pub(super) fn status(&self) -> Status {
+        match self.kind {
+            CallKind::Send { status } => status,
+            _ => Status::OKAY,
+        }
+    }
 }
 
 /// A call that waits until it can be written.
@@ -363,6 +387,7 @@ mod tests {
         /// Makes a call of 4 s and writes what can be written; lists what was written.
         fn call(&mut self, call: CallKey, nested: bool) -> Vec<CallKey> {
             let new = NewCall {
+                kind: CallKind::Request,
                 call,
                 service_id: 10.into(),
                 data_id: 1.into(),

@@ -7,11 +7,10 @@ use tracing::{debug, warn};
 use crate::framing::Framing;
 use crate::id::{DataId, ServiceId, Status};
 use crate::message::Json;
-use crate::session::auth::Auth;
 use crate::session::budget::after;
 use crate::session::event::{CallFailure, CloseReason, Event};
 use crate::session::hello::Hello;
-use crate::session::{CHANNEL_NAME_TIMEOUT, Exchange, HELLO_TIMEOUT, Role, Session};
+use crate::session::{CHANNEL_NAME_TIMEOUT, Exchange, HELLO_TIMEOUT, LOGIN_TIMEOUT, Role, Session};
 
 impl Session {
     /// The exchanges that a client begins (protocol.md section 4).
@@ -34,7 +33,10 @@ impl Session {
         self.ask(ServiceId::CHANNEL_NAME_REQUEST, DataId::CHANNEL_NAME, &name, now);
         self.channel = Exchange::Asked { deadline: now + CHANNEL_NAME_TIMEOUT };
         if self.config.secret && self.config.auto_auth {
-            self.begin_auth(now);
+            self.begin_login(now + LOGIN_TIMEOUT, now);
+        }
+        if let Some(deadline) = self.auth.longest_wait() {
+            self.begin_login(deadline, now);
         }
     }
 
@@ -49,11 +51,12 @@ impl Session {
         for call in self.calls.end_sent(self.config.serial) {
             self.completed(call, Err(CallFailure::Lost(reason.clone())));
         }
+        self.end_operations(&reason);
         if !self.config.reconnect {
             self.fail_waiting(&reason);
         }
         self.requests.clear_parked();
-        self.auth = Auth::default();
+        self.auth.restart();
         self.closed = Some(reason);
     }
 
@@ -72,14 +75,25 @@ impl Session {
     }
 
     pub(super) fn fail_waiting(&mut self, reason: &CloseReason) {
-        for call in self.calls.end_waiting() {
+        let mut waiting = self.calls.end_waiting();
+        waiting.extend(self.posts.end_waiting());
+        waiting.extend(self.inbox.end_receivers());
+        waiting.extend(self.auth.end_waiting());
+        for call in waiting {
             self.completed(call, Err(CallFailure::Lost(reason.clone())));
         }
     }
 
-    /// Begins anew on another line: nothing is kept but the calls that wait and the names of requests.
+    /// Begins anew on another line: nothing is kept but the calls and operations that wait and the names of requests.
     pub(crate) fn reopen(&mut self, now: Instant) {
         let mut next = Self::new(self.config.clone(), now);
+        next.auth.take_waiting(&mut self.auth);
+        std::mem::swap(&mut next.posts, &mut self.posts);
+        std::mem::swap(&mut next.inbox, &mut self.inbox);
+        next.inbox.begin_line();
+        if let Some(deadline) = next.auth.longest_wait() {
+            next.begin_login(deadline, now);
+        }
         std::mem::swap(&mut next.calls, &mut self.calls);
         std::mem::swap(&mut next.learnt, &mut self.learnt);
         std::mem::swap(&mut next.requests, &mut self.requests);
@@ -109,11 +123,14 @@ impl Session {
             Exchange::Off => !(self.config.serial && self.config.hello),
             Exchange::Done => true,
         };
-        let trusted = !self.config.secret || !self.config.auto_auth || self.auth.is_trusted();
+        // A server sends nothing to a client that it does not trust, however that logs in.
+        let manual = self.config.role == Role::Client && !self.config.auto_auth;
+        let trusted = !self.config.secret || manual || self.auth.is_trusted();
         if !self.ready && speaks && known && trusted && self.closed.is_none() {
             self.ready = true;
             self.events.push_back(Event::Ready);
             self.send_calls(now);
+            self.send_posts(now);
         }
     }
 
@@ -158,7 +175,16 @@ impl Session {
     }
 
     pub(super) fn authentication_failed(&mut self, reason: &'static str) {
-        if self.auth.fail() && self.config.auto_auth {
+        if self.auth.fail() {
+            self.login_failed(reason);
+        }
+    }
+
+    /// The attempt has ended; a client that has to be trusted cannot go on.
+    pub(super) fn login_failed(&mut self, reason: &'static str) {
+        warn!(reason, "authentication failed");
+        self.logged_in(Err(reason));
+        if self.config.auto_auth {
             self.close(CloseReason::AuthenticationFailed(reason));
         }
     }

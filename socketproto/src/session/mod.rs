@@ -21,7 +21,10 @@ mod calls;
 pub(crate) mod dispatch;
 pub(crate) mod event;
 mod hello;
+mod inbox;
 mod life;
+mod operations;
+mod posts;
 mod receive;
 mod requests;
 mod restart;
@@ -48,20 +51,24 @@ use crate::session::budget::{Budget, after};
 use crate::session::calls::Calls;
 use crate::session::dispatch::Dispatch;
 use crate::session::hello::Agreement;
+use crate::session::posts::Posts;
 use crate::session::requests::Requests;
 use crate::session::restart::Presence;
 
-pub(crate) use crate::session::calls::NewCall;
+pub(crate) use crate::session::calls::{CallKind, NewCall};
 pub(crate) use crate::session::event::{
-    AuthAnswer, AuthQuestion, CallFailure, CallKey, CallOutcome, CloseReason, Counters, Event, Incoming,
-    RequestId,
+    AuthAnswer, AuthQuestion, CallFailure, CallKey, CallOutcome, CloseReason, Counters, Done, Event,
+    Incoming, Received, RequestId,
 };
+pub(crate) use crate::session::inbox::Inbox;
 pub(crate) use crate::session::receive::is_channel_name;
 
 /// How long a client waits for the answer to its HELLO (protocol.md section 3).
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a missing answer to the channel name is waited for before it is logged (protocol.md section 4).
 const CHANNEL_NAME_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a client that authenticates by itself waits for the whole exchange (protocol.md 5.1).
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Buffers above this are given back when they are empty.
 const RETAINED: usize = 64 * 1024;
 
@@ -135,6 +142,10 @@ pub(crate) struct Session {
     /// Services that calls brought along: request ids by response id.
     learnt: FxHashMap<ServiceId, ServiceId>,
     requests: Requests,
+    posts: Posts,
+    inbox: Inbox,
+    /// Bytes that have left.
+    sent: u64,
     format: Format,
     ready: bool,
     draining: bool,
@@ -168,6 +179,9 @@ impl Session {
             calls: Calls::default(),
             learnt: FxHashMap::default(),
             requests: Requests::default(),
+            posts: Posts::default(),
+            inbox: Inbox::default(),
+            sent: 0,
             format: config.format,
             ready: false,
             draining: false,
@@ -260,9 +274,17 @@ impl Session {
         }
     }
 
-    /// Bytes held for the peer: being received, parked, unsent.
+    /// Bytes held for the peer: being received, parked, kept for `receive`, unsent.
     pub(crate) fn held(&self) -> usize {
-        self.deframer.as_ref().map_or(0, Deframer::pending) + self.requests.parked_bytes() + self.out.len()
+        let pending = self.deframer.as_ref().map_or(0, Deframer::pending);
+        pending + self.requests.parked_bytes() + self.inbox.bytes() + self.out.len()
+    }
+
+    /// Takes a changed table; what it says holds from the next message on.
+    pub(crate) fn set_dispatch(&mut self, dispatch: Arc<Dispatch>) {
+        // An id that the endpoint declares itself has the role it says.
+        self.learnt.retain(|response, request| dispatch.may_pair(*request, *response));
+        self.config.dispatch = dispatch;
     }
 
     /// Takes the outcome of a request: with status okay `text` is the reply as JSON, else it is the fault's message.
@@ -282,23 +304,33 @@ impl Session {
 
     /// Takes a call to make. Its outcome comes as an event, exactly once.
     pub(crate) fn handle_call(&mut self, new: NewCall, now: Instant) {
-        let ended = self.closed.as_ref().filter(|_| !self.config.reconnect);
-        let failure = match ended.cloned() {
-            Some(reason) => CallFailure::Lost(reason),
-            None => match self.response_of(&new) {
-                Ok(response) => {
-                    self.calls.enqueue(new, response, now);
-                    self.send_calls(now);
-                    return self.resume(now);
-                }
-                Err(failure) => failure,
-            },
-        };
-        self.completed(new.call, Err(failure));
+        let ended = self.closed.clone().filter(|_| !self.config.reconnect);
+        match (new.kind, ended) {
+            // What came before the end is received behind it.
+            (CallKind::Receive, ended) => self.receive(&new, ended, now),
+            (_, Some(reason)) => self.completed(new.call, Err(CallFailure::Lost(reason))),
+            (CallKind::Request, None) => self.request(new, now),
+            (CallKind::Send { .. }, None) => self.post(new, now),
+            (CallKind::Authenticate, None) => self.authenticate(&new, now),
+        }
+    }
+
+    fn request(&mut self, new: NewCall, now: Instant) {
+        match self.response_of(&new) {
+            Ok(response) => {
+                self.calls.enqueue(new, response, now);
+                self.send_calls(now);
+                self.resume(now);
+            }
+            Err(failure) => self.completed(new.call, Err(failure)),
+        }
     }
 
     /// Forgets a call whose caller has gone.
     pub(crate) fn handle_cancel(&mut self, call: CallKey, now: Instant) {
+        self.posts.cancel(call);
+        self.inbox.cancel(call);
+        self.auth.cancel(call);
         if let Some(message_id) = self.calls.cancel(call, now) {
             self.send_cancel(message_id, now);
         }
@@ -337,6 +369,7 @@ impl Session {
                 self.send_cancel(message_id, now);
             }
         }
+        self.expire_operations(now);
         if self.closed.is_some() {
             return;
         }
@@ -367,6 +400,10 @@ impl Session {
     /// Reports that the first bytes of `poll_transmit` have left.
     pub(crate) fn handle_sent(&mut self, bytes: usize, now: Instant) {
         self.out.advance(bytes.min(self.out.len()));
+        self.sent += bytes as u64;
+        while let Some(call) = self.posts.taken(self.sent) {
+            self.completed(call, Ok(Done::Sent));
+        }
         if self.out.is_empty() {
             self.progress = None;
             if self.out.capacity() > RETAINED {
@@ -396,10 +433,12 @@ impl Session {
 
     /// When `handle_timeout` wants to be called; it may be early, never late.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let operations = self.operations_deadline();
         if self.closed.is_some() {
-            return self.calls.deadline();
+            return [self.calls.deadline(), operations].into_iter().flatten().min();
         }
         [
+            operations,
             self.calls.deadline(),
             self.requests.deadline(),
             self.channel.deadline(),
@@ -439,6 +478,11 @@ impl Session {
     /// Whether nothing runs and nothing waits to be sent.
     pub(crate) fn is_idle(&self) -> bool {
         self.requests.running() == 0 && self.out.is_empty()
+    }
+
+    /// Whether the line is there, and trusted where a secret is set.
+    pub(crate) fn is_established(&self) -> bool {
+        self.closed.is_none() && !self.is_gated()
     }
 
     pub(crate) fn auth_state(&self) -> AuthState {

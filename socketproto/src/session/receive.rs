@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use tracing::{debug, warn};
+use tracing::{debug, trace, warn};
 
 use crate::frame::{self, Decoded, Format, FrameError};
 use crate::framing::{self, Deframer, Detected, Framer, FramingError, Piece};
@@ -12,7 +12,8 @@ use crate::message::{Header, Json, Message};
 use crate::session::auth::SeedOutcome;
 use crate::session::budget::after;
 use crate::session::calls::Match;
-use crate::session::event::{CloseReason, Event, Incoming};
+use crate::session::dispatch::Untaken;
+use crate::session::event::{CloseReason, Done, Event, Incoming, RequestId};
 use crate::session::hello::{Cancel, Hello};
 use crate::session::requests::Origin;
 use crate::session::{Exchange, Role, Session};
@@ -60,10 +61,12 @@ impl Session {
     }
 
     fn handle_frame(&mut self, frame: Bytes, now: Instant) {
+        let bytes = frame.len();
         match frame::decode(frame) {
             Ok(Decoded { message, format, non_finite }) => {
                 self.format = format;
                 self.presence.heard = true;
+                trace!(message = %self.config.dispatch.describe(message.header()), bytes, "received");
                 if non_finite && !self.non_finite_warned {
                     self.non_finite_warned = true;
                     warn!("the peer sends NaN or Infinity, which JSON does not have; taken as null");
@@ -89,10 +92,14 @@ impl Session {
     /// A damaged request is never run; where it can be told whose it was, its caller hears of it.
     fn damaged(&mut self, envelope: Option<Header>, format: Format, now: Instant) {
         self.counters.checksum += 1;
-        if self.counters.checksum == 1 {
-            warn!("frame with a wrong checksum dropped; further ones are logged at debug level");
+        let first = self.counters.checksum == 1;
+        // What a damaged envelope says may be wrong as well.
+        let message = envelope.map(|header| self.config.dispatch.describe(&header));
+        let message = message.as_ref().map(tracing::field::display);
+        if first {
+            warn!(message, "frame with a wrong checksum dropped; further ones are logged at debug level");
         } else {
-            debug!("frame with a wrong checksum dropped");
+            debug!(message, "frame with a wrong checksum dropped");
         }
         self.protocol_error(now);
         let Some(header) = envelope.filter(|header| self.may_pass(header.service_id, header.data_id)) else {
@@ -121,6 +128,7 @@ impl Session {
         let origin = response.map(|response| origin(response, &header, format));
         if !self.may_pass(header.service_id, header.data_id) {
             self.counters.gated += 1;
+            debug!(message = %self.config.dispatch.describe(&header), "refused: not authenticated");
             if let Some(origin) = origin {
                 self.refuse(&origin, Status::AUTHENTICATION_REQUIRED, now);
             }
@@ -140,17 +148,33 @@ impl Session {
     /// A request, or a message of a service that nobody declared: the latter is never answered.
     fn handle_request(&mut self, header: Header, data: Json, origin: Option<Origin>, now: Instant) {
         if self.draining {
+            debug!(message = %self.config.dispatch.describe(&header), "dropped: the endpoint shuts down");
             return;
         }
-        let Some(route) = self.config.dispatch.find(header.service_id, header.data_id).copied() else {
-            self.counters.unhandled += 1;
-            debug!(service_id = %header.service_id, data_id = %header.data_id, "nobody takes this message");
-            if let Some(origin) = origin {
-                self.refuse(&origin, self.config.dispatch.refusal(header.data_id), now);
-            }
-            return;
-        };
         let request = self.requests.open(origin.as_ref());
+        self.route(request, header, data, origin, now);
+    }
+
+    /// Takes a request back whose callback was removed before it ran: the next in the order of priority takes it.
+    pub(crate) fn handle_returned(&mut self, request: RequestId, message: Message, now: Instant) {
+        let Some(running) = self.requests.finish(request).filter(|_| self.closed.is_none()) else { return };
+        let (header, data) = message.into_parts();
+        self.route(request, header, data, running.origin, now);
+        self.resume(now);
+    }
+
+    /// Finds who takes a message.
+    fn route(
+        &mut self,
+        request: RequestId,
+        header: Header,
+        data: Json,
+        origin: Option<Origin>,
+        now: Instant,
+    ) {
+        let Some(route) = self.config.dispatch.find(header.service_id, header.data_id).copied() else {
+            return self.leave(request, header, data, origin, now);
+        };
         let incoming = Incoming { request, route, header, data };
         if self.has_room() && !self.requests.has_parked() {
             self.requests.start(&incoming, origin, now);
@@ -167,11 +191,44 @@ impl Session {
         }
     }
 
+    /// Nobody takes a message: it is kept for `receive`, or refused.
+    fn leave(
+        &mut self,
+        request: RequestId,
+        header: Header,
+        data: Json,
+        origin: Option<Origin>,
+        now: Instant,
+    ) {
+        let untaken = match origin {
+            Some(_) => self.config.dispatch.untaken(header.service_id, header.data_id),
+            // Responses and messages of no service are declared nowhere.
+            None => Untaken::Nobody,
+        };
+        // Nobody whom this side does not trust fills its memory.
+        let buffers = self.config.dispatch.buffers() && !self.is_gated();
+        let status = match untaken {
+            Untaken::Declared => Status::OPERATION_NOT_PERMITTED,
+            Untaken::Nobody if buffers => Status::BUFFERING_UNHANDLED_REQUEST,
+            Untaken::Served | Untaken::Nobody => Status::SERVICE_OR_DATA_UNKNOWN,
+        };
+        if status == Status::BUFFERING_UNHANDLED_REQUEST {
+            trace!(message = %self.config.dispatch.describe(&header), "kept for `receive`");
+            self.buffer(header, data);
+        } else {
+            self.counters.unhandled += 1;
+            debug!(message = %self.config.dispatch.describe(&header), "nobody takes this message");
+        }
+        if let Some(origin) = origin {
+            self.answer(request, &origin, status, "null", now);
+        }
+    }
+
     fn handle_response(&mut self, header: Header, data: Json, now: Instant) {
         match self.calls.complete(header.service_id, header.data_id, header.message_id) {
             Match::Call(call) => {
                 let forgotten = self.is_forgotten(&header, &data);
-                self.completed(call, Ok((header.status, data)));
+                self.completed(call, Ok(Done::Answered(header.status, data)));
                 if forgotten {
                     return self.peer_restarted(None);
                 }
@@ -179,10 +236,14 @@ impl Session {
             }
             Match::Late => {
                 self.counters.late += 1;
+                debug!(message = %self.config.dispatch.describe(&header), "the call it answers is over");
                 self.send_calls(now);
             }
             Match::NeverIssued => self.malformed("a response whose message_id was never issued", now),
-            Match::None if !self.may_pass(header.service_id, header.data_id) => self.counters.gated += 1,
+            Match::None if !self.may_pass(header.service_id, header.data_id) => {
+                self.counters.gated += 1;
+                debug!(message = %self.config.dispatch.describe(&header), "refused: not authenticated");
+            }
             Match::None => self.handle_request(header, data, None, now),
         }
     }
@@ -264,22 +325,15 @@ impl Session {
         match header.data_id {
             DataId::AUTH_SEED => match self.auth.seed_received(data) {
                 SeedOutcome::Question(question) => self.events.push_back(Event::Ask(question)),
-                SeedOutcome::Failed => self.close_unauthenticated("the server's seed is not 64 hex digits"),
+                SeedOutcome::Failed => self.login_failed("the server's seed is not 64 hex digits"),
                 SeedOutcome::NotAsked => self.counters.unhandled += 1,
             },
             DataId::AUTH_KEY => match self.auth.verdict_received(data) {
-                Some(true) => {}
+                Some(true) => self.logged_in(Ok(())),
                 Some(false) => self.key_refused(now),
                 None => self.counters.unhandled += 1,
             },
             _ => self.counters.unhandled += 1,
-        }
-    }
-
-    /// The attempt has ended; a client that has to be trusted cannot go on.
-    pub(super) fn close_unauthenticated(&mut self, reason: &'static str) {
-        if self.config.auto_auth {
-            self.close(CloseReason::AuthenticationFailed(reason));
         }
     }
 

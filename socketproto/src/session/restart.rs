@@ -17,12 +17,15 @@ use crate::id::{DataId, ServiceId, Status};
 use crate::message::{Header, Json, Message};
 use crate::session::event::CloseReason;
 use crate::session::hello::Hello;
-use crate::session::{Config, Exchange, Role, Session};
+use crate::session::{Config, Exchange, LOGIN_TIMEOUT, Role, Session};
 
 /// The waits between the first HELLOs, which so leave at 0, 1, 2 and 4 s (protocol.md section 4).
 const FIRST_WAITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(1), Duration::from_secs(2)];
 /// The wait between further ones. A client goes on for ever, for nothing else tells it that its server is there.
 const FURTHER_WAIT: Duration = Duration::from_secs(4);
+/// The time for an authentication doubles so often: on a slow line the answers to one attempt have to be there before the
+/// next one replaces its seed.
+const MAX_DOUBLINGS: u32 = 4;
 
 /// What such a line has told of the other end.
 #[derive(Debug, Default)]
@@ -95,20 +98,24 @@ impl Session {
 
     /// The authentication has had no answer in time. Where nobody can tell whether the server is there it begins again.
     pub(super) fn auth_unanswered(&mut self, now: Instant) {
-        if !self.config.serial {
+        if !(self.config.serial && self.config.auto_auth) {
             return self.authentication_failed("the server did not answer the authentication within 2 s");
         }
         if self.auth.fail() {
             self.presence.logins += 1;
-            self.begin_auth(now);
+            let doublings = self.presence.logins.min(MAX_DOUBLINGS);
+            self.begin_login(now + LOGIN_TIMEOUT * 2_u32.pow(doublings), now);
         }
     }
 
-    /// Asks for a seed.
-    pub(super) fn begin_auth(&mut self, now: Instant) {
-        self.auth.begin(self.presence.logins, now);
+    /// Whether nothing is asked yet, for nobody has said HELLO.
+    pub(super) fn is_awaiting_peer(&self) -> bool {
+        self.config.serial && self.config.hello && self.hello != Exchange::Done
+    }
+
+    pub(super) fn ask_seed(&mut self, now: Instant) {
         if self.presence.logins > 0 && !self.out.is_empty() {
-            // The last one has yet to leave.
+            // The last request has yet to leave.
             return;
         }
         // The answer to an attempt that was given up, or to one before a restart, may still come.
@@ -131,9 +138,9 @@ impl Session {
     /// for another one meanwhile: once more then.
     pub(super) fn key_refused(&mut self, now: Instant) {
         if self.config.serial && !std::mem::replace(&mut self.presence.refused, true) {
-            return self.begin_auth(now);
+            return self.begin_login(now + LOGIN_TIMEOUT, now);
         }
-        self.close_unauthenticated("the secret is wrong");
+        self.login_failed("the secret is wrong");
     }
 
     /// The peer has said who it is, for the first time on this line.

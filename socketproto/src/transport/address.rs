@@ -8,6 +8,10 @@ use crate::framing::Framing;
 use crate::transport::host::HostPort;
 #[cfg(all(unix, feature = "serial"))]
 use crate::transport::serial::Serial;
+#[cfg(all(unix, feature = "unix"))]
+use crate::transport::systemd::Descriptor;
+#[cfg(all(unix, feature = "unix"))]
+use crate::transport::unix::SocketPath;
 
 /// An address, understood.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -25,6 +29,11 @@ pub(crate) enum Place {
     },
     #[cfg(all(unix, feature = "serial"))]
     Serial(Serial),
+    #[cfg(all(unix, feature = "unix"))]
+    Unix(SocketPath),
+    /// A listener that a service manager hands over.
+    #[cfg(all(unix, feature = "unix"))]
+    Systemd(Descriptor),
 }
 
 /// How to speak there: the options that addresses of every scheme take.
@@ -75,7 +84,19 @@ impl Place {
             "serial" => Err("the scheme `serial` needs the feature `serial` of socketproto".to_owned()),
             #[cfg(not(unix))]
             "serial" => Err("the scheme `serial` needs a Unix system in this version".to_owned()),
-            _ => Err(format!("the scheme `{scheme}` is unknown; this version has tcp, mem and serial")),
+            #[cfg(all(unix, feature = "unix"))]
+            "unix" => SocketPath::parse(place).map(Self::Unix),
+            #[cfg(all(unix, feature = "unix"))]
+            "systemd" => Ok(Self::Systemd(Descriptor::parse(place))),
+            #[cfg(not(all(unix, feature = "unix")))]
+            "unix" | "systemd" if cfg!(unix) => {
+                Err(format!("the scheme `{scheme}` needs the feature `unix` of socketproto"))
+            }
+            #[cfg(not(all(unix, feature = "unix")))]
+            "unix" | "systemd" => Err(format!("the scheme `{scheme}` is for Unix systems, use tcp")),
+            _ => Err(format!(
+                "the scheme `{scheme}` is unknown; this version has tcp, unix, systemd, serial and mem"
+            )),
         }
     }
 
@@ -86,6 +107,10 @@ impl Place {
             Self::Tcp(_) | Self::Memory { .. } => Ok(false),
             #[cfg(all(unix, feature = "serial"))]
             Self::Serial(serial) => serial.set_option(name, value),
+            #[cfg(all(unix, feature = "unix"))]
+            Self::Unix(place) => place.set_option(name, value),
+            #[cfg(all(unix, feature = "unix"))]
+            Self::Systemd(_) => Ok(false),
         }
     }
 
@@ -99,6 +124,8 @@ impl Place {
                 options.framing = Some(Framing::Stp);
                 (options.lossy, options.serial) = (true, true);
             }
+            #[cfg(all(unix, feature = "unix"))]
+            Self::Unix(_) | Self::Systemd(_) => {}
         }
     }
 }
@@ -164,6 +191,10 @@ impl fmt::Display for Place {
             Self::Memory { name } => write!(f, "mem://{name}"),
             #[cfg(all(unix, feature = "serial"))]
             Self::Serial(serial) => write!(f, "{serial}"),
+            #[cfg(all(unix, feature = "unix"))]
+            Self::Unix(place) => place.fmt(f),
+            #[cfg(all(unix, feature = "unix"))]
+            Self::Systemd(which) => which.fmt(f),
         }
     }
 }
@@ -187,6 +218,41 @@ mod tests {
         assert_eq!(place("tcp://device.example:65535"), "tcp://device.example:65535");
         assert_eq!(place("mem://"), "mem://");
         assert_eq!(place("mem://kitchen"), "mem://kitchen");
+    }
+
+    #[cfg(all(unix, feature = "unix"))]
+    #[test]
+    fn places_of_this_machine_are_understood() {
+        assert_eq!(place("unix:///run/x.sock?mode=0660&framing=stp"), "unix:///run/x.sock");
+        assert_eq!(place("unix:///run/100%25 warm#1"), "unix:///run/100%25 warm#1", "nothing is decoded");
+        assert_eq!(place("systemd://"), "systemd://0");
+        assert_eq!(place("systemd://1?framing=length"), "systemd://1");
+        assert_eq!(place("systemd://control"), "systemd://control");
+        let cases = [
+            ("unix://", "the path is missing"),
+            ("unix://@name", "abstract sockets are not supported"),
+            ("unix://./x.sock", "the path `./x.sock` is not absolute"),
+            ("unix://run/x.sock", "the path `run/x.sock` is not absolute"),
+            ("unix:///", "the path `/` names a directory"),
+            ("unix:///run/", "the path `/run/` names a directory"),
+            ("unix:///run/..", "the path `/run/..` names a directory"),
+            ("unix:///run/\0", "the path contains a NUL"),
+            ("unix:///run/x.sock?mode=rw", "the option `mode=rw` has no such value, write an octal number"),
+            ("unix:///run/x.sock?baud=9600", "the option `baud` is unknown"),
+            ("systemd://0?mode=0660", "the option `mode` is unknown"),
+            ("tcp://h:1?mode=0660", "the option `mode` is unknown"),
+        ];
+        for (text, expected) in cases {
+            assert!(reason(text).starts_with(expected), "{text}: {}", reason(text));
+        }
+    }
+
+    #[cfg(all(unix, not(feature = "unix")))]
+    #[test]
+    fn without_the_feature_its_schemes_name_it() {
+        for text in ["unix:///run/x.sock", "systemd://"] {
+            assert!(reason(text).ends_with("needs the feature `unix` of socketproto"), "{}", reason(text));
+        }
     }
 
     #[test]

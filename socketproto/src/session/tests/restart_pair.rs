@@ -229,7 +229,7 @@ impl Pair {
 
     fn completed(&mut self, at: usize, call: CallKey, outcome: &CallOutcome) {
         assert_eq!(self.open.remove(&call), Some(at), "call {call} ends twice, or was never made");
-        if let Ok((Status::OKAY, data)) = outcome {
+        if let Ok(Done::Answered(Status::OKAY, data)) = outcome {
             assert_eq!(data.as_str(), call.to_string(), "the answer of another call");
             self.answered += 1;
         }
