@@ -62,6 +62,7 @@ impl Client {
     /// | `unix:///PATH` | a socket in the file system (feature `unix`, on Unix) |
     /// | `tls://HOST:PORT` | one that takes TLS (feature `tls`) |
     /// | `ws://HOST:PORT/PATH`, `wss://..` | one that takes a WebSocket, there, or at `/` where no path is said (feature `websocket`, the second with `tls`) |
+    /// | `serial:///PATH` | whoever is at the other end of a serial line (see below) |
     /// | `mem://NAME` | a listener of this process |
     ///
     /// Options: `?peer=old` speaks to a peer of the Python library, which no WebSocket leads to; `?format=struct` sends
@@ -70,6 +71,36 @@ impl Client {
     ///
     /// A name is resolved anew at each attempt to connect, and all its addresses are tried. An IPv6 address stands in
     /// brackets, as in `tcp://[::1]:4000`.
+    ///
+    /// # Serial lines
+    /// They need the feature `serial`, and Unix. The port is named by its path, which is followed anew each time it is
+    /// opened, so `/dev/serial/by-id/..` finds an adapter wherever it is plugged in. Both ends need the same settings:
+    ///
+    /// | option | default | |
+    /// | --- | --- | --- |
+    /// | `baud=` | 115200 | bits per second, 50 to 4,000,000; a rate that the port cannot do is an error |
+    /// | `parity=` | `none` | `none`, `even` or `odd` |
+    /// | `stop=` | 1 | stop bits, 1 or 2 |
+    /// | `flow=` | `none` | `none`, or `hardware` (RTS and CTS) |
+    /// | `echo=` | `off` | `on` where one hears what one says, as on a pair of wires that both directions share |
+    ///
+    /// There are 8 data bits, STP framing, and no end of connection (protocol.md section 4): a client connects when the
+    /// peer has answered, which it does within 5 s or with [`Error::NotReady`](crate::Error::NotReady); a
+    /// [`lazy`](ClientBuilder::lazy) one waits for ever. A peer that restarts is noticed by its HELLO, or by its refusal
+    /// of a peer that it should trust; then calls fail with [`Error::ConnectionLost`](crate::Error::ConnectionLost) and
+    /// the client logs in anew. While the port is gone it is tried again as any server that cannot be reached.
+    ///
+    /// **Time-outs include the time on the line.** 9,600 baud carry 960 bytes a second, so a call with 8 KiB of data and
+    /// an answer of the same size takes 17 s, longer than the default of 10 s: give it its
+    /// [`timeout`](crate::PendingCall::timeout).
+    ///
+    /// ```no_run
+    /// use socketproto::Client;
+    ///
+    /// # async fn demo() -> socketproto::Result<()> {
+    /// let meter = Client::connect("serial:///dev/ttyUSB0?baud=9600&parity=even").await?;
+    /// # Ok(()) }
+    /// ```
     pub fn connect(address: impl Into<String>) -> ClientBuilder {
         ClientBuilder::new(Target::Address(address.into()))
     }

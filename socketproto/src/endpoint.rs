@@ -147,6 +147,7 @@ impl Settings {
             framing,
             format: options.format,
             lossy: options.lossy,
+            serial: options.serial,
             limits: Arc::new(self.limits),
             dispatch: routes.snapshot().1,
         };

@@ -134,7 +134,7 @@ pub enum Error {
         operation: Box<Operation>,
     },
     /// Nobody answered at the address.
-    #[error("cannot connect to {address}: {source}; is the server running there?")]
+    #[error("cannot connect to {address}: {source}{}", is_running(source))]
     Connect {
         /// The address as given.
         address: Box<str>,
@@ -240,6 +240,16 @@ pub enum Error {
     /// The operating system gives no random numbers.
     #[error("the operating system gives no random numbers: {0}")]
     Random(Box<str>),
+}
+
+/// The remedy where the operating system says no more than that nobody is there; a transport's own words are left as
+/// they are.
+fn is_running(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::TimedOut => "; is the server running there?",
+        _ if source.get_ref().is_none() => "; is the server running there?",
+        _ => "",
+    }
 }
 
 /// What a status means for the caller, where the status alone does not say it.

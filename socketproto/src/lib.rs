@@ -57,6 +57,7 @@
 //! - `derive` (default): the derive macros.
 //! - `unix` (default): Unix sockets (`unix://`), and listeners handed over by systemd (`systemd://`), on Unix.
 //! - `actix`: services that are actix actors already.
+//! - `serial`: serial lines, `serial:///dev/ttyUSB0`, on Unix.
 //! - `blocking`: the same API for programs without a runtime.
 //! - `tls`: `tls://` addresses, and TLS beside frames on `tcp://`: `ServerTls`, `ClientTls`.
 //! - `websocket`: `ws://` addresses, with `tls` `wss://` too, and `ServerBuilder::websocket`: browsers as clients.

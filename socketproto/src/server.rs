@@ -78,6 +78,7 @@ impl Server {
     /// | `wss://HOST:PORT/PATH` | the same, by TLS (features `tls` and `websocket`) |
     /// | `unix:///PATH` | a socket in the file system (feature `unix`, on Unix). The path is absolute, and taken as it is up to the `?` |
     /// | `systemd://`, `systemd://INDEX`, `systemd://NAME` | the first listener that a service manager passes (`LISTEN_FDS`), one by its number from 0 on, or the first with this name (feature `unix`, on Unix) |
+    /// | `serial:///PATH` | a serial port (feature `serial`, on Unix) |
     /// | `mem://NAME` | this process; no name takes a free one |
     ///
     /// | option | of | meaning |
@@ -90,6 +91,12 @@ impl Server {
     /// listens; whatever else has the path is left as it is, and an error. The file is removed when the server shuts down.
     /// Where somebody removes it earlier, connections live on, and nothing listens there again until the server is started
     /// anew.
+    ///
+    /// A serial line has the options of [`Client::connect`](crate::Client::connect). It leads to one peer, which is there
+    /// whether anybody has been heard or not. A port that is missing, at the start or later, is opened when it is there;
+    /// one that is busy, forbidden or no serial port, or cannot do the rate, is an error of the start. Where the peer is
+    /// one of the Python library the address says `?peer=old`; without it this side calls no peer that has not said
+    /// HELLO.
     pub fn bind(address: impl Into<String>) -> ServerBuilder {
         ServerBuilder::new(Source::Address(address.into()))
     }

@@ -63,7 +63,7 @@ impl Wire {
     }
 
     /// Takes the first frame off the input, if it is there as a whole. `seen` bytes were looked at before.
-    fn unwrap(self, input: &mut Vec<u8>, seen: &mut usize) -> Option<Vec<u8>> {
+    pub(crate) fn unwrap(self, input: &mut Vec<u8>, seen: &mut usize) -> Option<Vec<u8>> {
         match self {
             Self::Length => {
                 let (length, rest) = input.split_first_chunk()?;

@@ -32,7 +32,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("registry", &["id", "error", "session", "routes", "service"]),
     ("secret", &["error"]),
     ("signals", &["error"]),
-    ("transport", &["error", "frame", "framing"]),
+    ("transport", &["backoff", "error", "frame", "framing"]),
     ("testing", &["error", "transport"]),
     (
         "actor",

@@ -8,6 +8,9 @@ mod blocking;
 mod both_ways;
 mod browser;
 #[cfg(target_os = "linux")]
+#[path = "../cases/cable.rs"]
+mod cable;
+#[cfg(target_os = "linux")]
 mod descriptors;
 mod dialogues;
 mod examples;
@@ -25,6 +28,8 @@ mod protocol_api;
 mod python;
 mod reconnect;
 mod runtimes;
+#[cfg(target_os = "linux")]
+mod serial;
 mod services;
 mod support;
 mod tcp;

@@ -39,6 +39,10 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How long a client's services may take to end; with the time above it stays below 200 ms (protocol.md section 4).
 const SERVICES_TIMEOUT: Duration = Duration::from_millis(40);
 
+/// How long a client that is awaited waits for the first answer on a line without an end of connection: as long as for
+/// HELLO elsewhere (protocol.md section 3). Where somebody has been heard, twice as long for all of it.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How often a connection that is short of memory looks again.
 const MEMORY_RETRY: Duration = Duration::from_millis(50);
 
@@ -97,6 +101,8 @@ pub(crate) struct Connection {
     outcomes: Vec<(CallKey, CallOutcome)>,
     shown: View,
     ready: Option<ReadySender>,
+    /// Since when an answer is waited for that may never come: the line has no end of connection.
+    awaited_since: Option<Instant>,
     /// Since when calls can be made on this line.
     ready_since: Option<Instant>,
     was_ready: bool,
@@ -142,6 +148,7 @@ impl Connection {
                 outcomes: Vec::new(),
                 shown: View::default(),
                 ready,
+                awaited_since: None,
                 ready_since: None,
                 was_ready: false,
                 on_end: Some(on_end),
@@ -179,6 +186,9 @@ impl Connection {
         if let Some(Err(reason)) = self.line.as_mut().map(|line| line.read(&mut self.session, cx, now)) {
             self.session.close(reason);
         }
+        if self.answer_until().is_some_and(|until| until <= now) {
+            self.session.end(self.session.why_not_ready());
+        }
         if self.drain_until.is_some_and(|until| until <= now || self.session.is_idle()) {
             self.linger_until = self.drain_until.take();
             match self.opening.take() {
@@ -202,7 +212,8 @@ impl Connection {
             cx.waker().wake_by_ref();
         }
         let dialing = self.dialer.as_ref().and_then(Dialer::deadline);
-        let ends = [self.drain_until, self.flush_until, self.end_until, self.opening_until()];
+        let ends =
+            [self.drain_until, self.flush_until, self.end_until, self.opening_until(), self.answer_until()];
         let deadlines = [self.session.poll_timeout(), dialing, self.retry_at].into_iter().chain(ends);
         self.timer.arm(deadlines.flatten().min(), cx);
         Poll::Pending
@@ -276,6 +287,9 @@ impl Connection {
 
     /// A line is there: the session begins on it.
     fn begin(&mut self, line: Pump, certificate: Option<Arc<[u8]>>, now: Instant) {
+        if self.ready.is_some() && self.endpoint.config.serial {
+            self.awaited_since.get_or_insert(now);
+        }
         self.session.reopen(now);
         if line.keeps_borders() {
             self.session.expect_datagrams(now);
@@ -309,6 +323,12 @@ impl Connection {
     fn poll_closed(&mut self, cx: &mut TaskContext<'_>, now: Instant) -> Poll<()> {
         let Some(reason) = self.session.close_reason().cloned() else { return Poll::Pending };
         if self.opening.is_some() && !self.has_ended() {
+            return Poll::Pending;
+        }
+        if reason == CloseReason::PeerRestarted && self.line.is_some() && self.drain_until.is_none() {
+            self.begin_again(&reason, now);
+            // What came behind the news has to be read.
+            cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         if let Some(line) = &mut self.line {
@@ -347,21 +367,25 @@ impl Connection {
         if until > now { self.endpoint.lifeline.poll_ended(cx) } else { Poll::Ready(()) }
     }
 
+    /// The peer has restarted at the other end of a line that is still there.
+    fn begin_again(&mut self, reason: &CloseReason, now: Instant) {
+        let Some(line) = self.line.take() else { return };
+        self.ready_since = None;
+        self.part(reason);
+        self.begin(line, None, now);
+    }
+
+    /// When whoever awaits the client is told that nobody answers.
+    fn answer_until(&self) -> Option<Instant> {
+        let since = self.awaited_since.filter(|_| self.ready.is_some() && self.line.is_some())?;
+        Some(since + if self.session.has_heard() { 2 * ANSWER_TIMEOUT } else { ANSWER_TIMEOUT })
+    }
+
     /// The line is gone: nobody waits for it any more.
     fn lose_line(&mut self, reason: &CloseReason, now: Instant) {
         if self.line.take().is_none() {
             return;
         }
-        self.endpoint.memory.report(&self.link, 0, self.held);
-        (self.held, self.retry_at) = (0, None);
-        self.flush_until = None;
-        for handler in 0..self.handlers.len() {
-            self.cancel(handler, None);
-        }
-        if let Some(gatekeeper) = &mut self.gatekeeper {
-            gatekeeper.clear();
-        }
-        let handlers = std::mem::take(&mut self.handlers);
         let ready_for = self.ready_since.take().map(|since| now.saturating_duration_since(since));
         if let Some(ready) = self.ready.take() {
             self.session.end(reason.clone());
@@ -374,6 +398,21 @@ impl Connection {
         if let Some(dialer) = self.dialer.as_mut().filter(|_| goes_on) {
             dialer.lost(reason, ready_for, now);
         }
+        self.part(reason);
+    }
+
+    /// Parts from the peer: what ran for it is cancelled, and everybody is told.
+    fn part(&mut self, reason: &CloseReason) {
+        self.endpoint.memory.report(&self.link, 0, self.held);
+        (self.held, self.retry_at) = (0, None);
+        self.flush_until = None;
+        for handler in 0..self.handlers.len() {
+            self.cancel(handler, None);
+        }
+        if let Some(gatekeeper) = &mut self.gatekeeper {
+            gatekeeper.clear();
+        }
+        let handlers = std::mem::take(&mut self.handlers);
         self.show();
         let reason: Box<str> = reason.to_string().into();
         tell(&handlers, &Hook::PeerGone { peer: self.peer.clone(), reason: reason.as_ref().into() });

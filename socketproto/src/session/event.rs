@@ -139,6 +139,12 @@ pub(crate) enum CloseReason {
     AuthenticationFailed(&'static str),
     /// The HELLO is our own.
     Echo,
+    /// The peer says HELLO as another than before, on a line that has no end of connection.
+    PeerRestarted,
+    /// Nobody has answered on such a line; whether it echoes.
+    NoAnswer {
+        echoes: bool,
+    },
     /// All connections together hold too much, and this one most.
     MemoryExceeded,
     /// The application could not make the connection's own service.
@@ -184,6 +190,14 @@ impl fmt::Display for CloseReason {
             }
             Self::Reconnect => f.write_str("closed by this side, to connect again"),
             Self::Echo => f.write_str("the line echoes: the peer's HELLO is our own"),
+            Self::PeerRestarted => f.write_str("the peer has restarted"),
+            Self::NoAnswer { echoes: false } => f.write_str(
+                "nobody answers on the line: does the peer run, are baud rate and parity the same at both ends, are \
+                 the wires crossed; a peer of the Python library needs `peer=old`",
+            ),
+            Self::NoAnswer { echoes: true } => f.write_str(
+                "nobody answers on the line, and it echoes what this side sends: say `echo=on` in the address",
+            ),
         }
     }
 }

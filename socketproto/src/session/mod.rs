@@ -27,6 +27,7 @@ mod operations;
 mod posts;
 mod receive;
 mod requests;
+mod restart;
 #[cfg(test)]
 mod tests;
 mod transmit;
@@ -52,6 +53,7 @@ use crate::session::dispatch::Dispatch;
 use crate::session::hello::Agreement;
 use crate::session::posts::Posts;
 use crate::session::requests::Requests;
+use crate::session::restart::Presence;
 
 pub(crate) use crate::session::calls::{CallKind, NewCall};
 pub(crate) use crate::session::event::{
@@ -102,6 +104,8 @@ pub(crate) struct Config {
     pub(crate) format: Format,
     /// The line loses or garbles bytes: damage is counted, never the end.
     pub(crate) lossy: bool,
+    /// The line has no end of connection (protocol.md section 4), and is lossy.
+    pub(crate) serial: bool,
     pub(crate) limits: Arc<Limits>,
     pub(crate) dispatch: Arc<Dispatch>,
 }
@@ -157,6 +161,7 @@ pub(crate) struct Session {
     protocol_errors: Budget,
     non_finite_warned: bool,
     counters: Counters,
+    presence: Presence,
 }
 
 impl Session {
@@ -184,18 +189,24 @@ impl Session {
             draining: false,
             paused: false,
             closed: None,
-            first_byte: (config.role == Role::Server).then(|| after(now, limits.first_byte_timeout)),
+            first_byte: (config.role == Role::Server && !config.serial)
+                .then(|| after(now, limits.first_byte_timeout)),
             trust: None,
             login_begun: false,
             progress: None,
             protocol_errors: Budget::new(limits.protocol_errors, now),
             non_finite_warned: false,
             counters: Counters::default(),
+            presence: Presence::default(),
             config,
         };
         match session.config.role {
             Role::Client => session.open(now),
+            Role::Server if session.config.serial && session.config.hello => session.greet(now),
             Role::Server => session.restart_trust(now),
+        }
+        if session.config.serial {
+            session.calls.count_from(session.first_message_id());
         }
         session.check_ready(now);
         session
@@ -237,7 +248,7 @@ impl Session {
         self.check_ready(now);
         let buffered = input.len() + self.deframer.as_ref().map_or(0, Deframer::pending);
         let limit = self.config.limits.untrusted_buffered;
-        if self.is_gated() && buffered > limit {
+        if self.is_gated() && !self.config.serial && buffered > limit {
             self.close(CloseReason::BufferTooLarge { found: buffered, limit, setting: "untrusted_buffered" });
         }
     }
@@ -346,7 +357,7 @@ impl Session {
             AuthAnswer::Key(key) => {
                 if self.auth.key_sent() {
                     let data = Json::encode(&key).unwrap_or_default();
-                    self.ask(ServiceId::AUTH_REQUEST, DataId::AUTH_KEY, &data, now);
+                    self.ask_login(DataId::AUTH_KEY, &data, now);
                 }
             }
         }
@@ -372,10 +383,10 @@ impl Session {
             debug!("the peer does not answer the channel name request");
         }
         if due(self.auth.deadline()) {
-            self.authentication_failed("the server did not answer the authentication within 2 s");
+            self.auth_unanswered(now);
         }
         if due(self.hello.deadline()) {
-            self.hello_failed();
+            self.hello_unanswered(now);
         }
         if due(self.first_byte) {
             self.close(CloseReason::FirstByteTimeout);
@@ -511,6 +522,8 @@ impl Session {
     }
 
     fn write_deadline(&self) -> Option<Instant> {
-        self.progress.map(|progress| after(progress, self.config.limits.write_timeout))
+        // Where nobody has been heard yet, nobody has to read.
+        let progress = self.progress.filter(|_| self.presence.heard || !self.config.serial);
+        progress.map(|progress| after(progress, self.config.limits.write_timeout))
     }
 }

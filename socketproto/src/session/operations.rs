@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use tracing::{debug, warn};
 
-use crate::id::{DataId, ServiceId};
 use crate::message::{Header, Json, Message};
 use crate::session::budget::after;
 use crate::session::calls::NewCall;
@@ -100,10 +99,10 @@ impl Session {
         self.completed(new.call, Err(CallFailure::NotTrusted(refusal)));
     }
 
-    /// Begins the exchange, unless there is one, or no line.
+    /// Begins the exchange, unless there is one, or nobody on the line yet.
     pub(super) fn begin_login(&mut self, deadline: Instant, now: Instant) {
-        if self.closed.is_none() && self.auth.begin(deadline) {
-            self.ask(ServiceId::AUTH_REQUEST, DataId::AUTH_SEED, &Json::NULL, now);
+        if self.closed.is_none() && !self.is_awaiting_peer() && self.auth.begin(deadline) {
+            self.ask_seed(now);
         }
     }
 

@@ -86,12 +86,14 @@ impl Session {
         match frame::decode(frame) {
             Ok(Decoded { message, format, non_finite }) => {
                 self.format = format;
+                self.presence.heard = true;
                 trace!(message = %self.config.dispatch.describe(message.header()), bytes, "received");
                 if non_finite && !self.non_finite_warned {
                     self.non_finite_warned = true;
                     warn!("the peer sends NaN or Infinity, which JSON does not have; taken as null");
                 }
                 self.handle_message(message, format, now);
+                self.greet_stranger(now);
             }
             Err(FrameError::Malformed(reason)) => self.malformed(&reason, now),
             Err(FrameError::Checksum { envelope, format }) => self.damaged(envelope, format, now),
@@ -135,7 +137,7 @@ impl Session {
         }
     }
 
-    fn handle_message(&mut self, message: Message, format: Format, now: Instant) {
+    pub(super) fn handle_message(&mut self, message: Message, format: Format, now: Instant) {
         let (header, data) = message.into_parts();
         if header.service_id.is_reserved() {
             return self.handle_reserved(&header, &data, format, now);
@@ -246,7 +248,11 @@ impl Session {
     fn handle_response(&mut self, header: Header, data: Json, now: Instant) {
         match self.calls.complete(header.service_id, header.data_id, header.message_id) {
             Match::Call(call) => {
+                let forgotten = self.is_forgotten(&header, &data);
                 self.completed(call, Ok(Done::Answered(header.status, data)));
+                if forgotten {
+                    return self.peer_restarted(None);
+                }
                 self.send_calls(now);
             }
             Match::Late => {
@@ -267,11 +273,11 @@ impl Session {
     fn handle_reserved(&mut self, header: &Header, data: &Json, format: Format, now: Instant) {
         match header.service_id {
             ServiceId::AUTH_REQUEST => self.handle_auth_request(header, data, format, now),
-            ServiceId::AUTH_RESPONSE => self.handle_auth_response(header, data),
+            ServiceId::AUTH_RESPONSE => self.handle_auth_response(header, data, now),
             ServiceId::CHANNEL_NAME_REQUEST => self.handle_channel_request(header, data, format, now),
             ServiceId::CHANNEL_NAME_RESPONSE => self.handle_channel_response(header, data),
             ServiceId::HELLO_REQUEST => self.handle_hello_request(header, data, format, now),
-            ServiceId::HELLO_RESPONSE => self.handle_hello_response(header, data, now),
+            ServiceId::HELLO_RESPONSE => self.handle_hello_response(header, data, format, now),
             ServiceId::CANCEL => self.handle_cancelled(header, data, now),
             // A request has an even id, its response the next.
             other if other.value() % 2 == 0 => {
@@ -309,7 +315,7 @@ impl Session {
         }
         match header.data_id {
             DataId::AUTH_SEED => {
-                if !self.auth.is_trusted() && !self.login_begun {
+                if !self.auth.is_trusted() && !self.login_begun && !self.config.serial {
                     self.login_begun = true;
                     self.trust = Some(after(now, self.config.limits.trust_timeout));
                 }
@@ -324,9 +330,10 @@ impl Session {
         }
     }
 
-    fn handle_auth_response(&mut self, header: &Header, data: &Json) {
+    fn handle_auth_response(&mut self, header: &Header, data: &Json, now: Instant) {
         // What was not asked for changes nothing, whatever its status.
-        if self.config.role == Role::Server || !self.auth.awaits(header.data_id) {
+        let is_asked = self.auth.awaits(header.data_id) && self.is_of_login(header);
+        if self.config.role == Role::Server || !is_asked {
             self.counters.unhandled += 1;
             return;
         }
@@ -346,7 +353,7 @@ impl Session {
             },
             DataId::AUTH_KEY => match self.auth.verdict_received(data) {
                 Some(true) => self.logged_in(Ok(())),
-                Some(false) => self.login_failed("the secret is wrong"),
+                Some(false) => self.key_refused(now),
                 None => self.counters.unhandled += 1,
             },
             _ => self.counters.unhandled += 1,
@@ -408,35 +415,49 @@ impl Session {
             }
         };
         if hello.session == *self.config.session {
-            return self.close(CloseReason::Echo);
+            return self.echoed();
+        }
+        if self.is_restart(&hello) {
+            return self.peer_restarted(Some((*header, data.clone(), format)));
         }
         // The answer goes out under the old agreement: the peer cannot know ours before it.
         let answer = Hello::data(&self.config.session, &self.config.limits);
         self.respond(&origin, Status::OKAY, answer.as_str(), now);
-        if self.hello == Exchange::Off {
-            self.agree(&hello);
+        // On a serial line it tells as much as an answer.
+        if self.hello == Exchange::Off || (self.config.serial && self.hello != Exchange::Done) {
+            self.agree(&hello, now);
         }
     }
 
-    fn handle_hello_response(&mut self, header: &Header, data: &Json, now: Instant) {
-        if !matches!(self.hello, Exchange::Asked { .. }) || header.data_id != DataId::HELLO {
-            self.counters.unhandled += 1;
-            return;
-        }
-        match data.decode_object::<Hello>().ok().filter(|_| header.status.is_okay()) {
-            Some(hello) if hello.session == *self.config.session => self.close(CloseReason::Echo),
-            Some(hello) => {
-                self.agree(&hello);
+    fn handle_hello_response(&mut self, header: &Header, data: &Json, format: Format, now: Instant) {
+        // On a serial line the answer may come when it is no longer expected.
+        let asked = match self.hello {
+            Exchange::Asked { .. } => true,
+            Exchange::Off => self.config.serial && self.config.hello,
+            Exchange::Done => false,
+        };
+        let hello = data.decode_object::<Hello>().ok().filter(|_| header.status.is_okay());
+        match hello.filter(|_| header.data_id == DataId::HELLO) {
+            Some(hello) if (asked || self.config.serial) && hello.session == *self.config.session => {
+                self.echoed();
+            }
+            Some(hello) if self.is_restart(&hello) => {
+                self.peer_restarted(Some((*header, data.clone(), format)));
+            }
+            Some(hello) if asked => {
+                self.agree(&hello, now);
                 self.check_ready(now);
             }
-            None => self.hello_failed(),
+            None if asked && header.data_id == DataId::HELLO => self.hello_failed(),
+            _ => self.counters.unhandled += 1,
         }
     }
 
-    fn agree(&mut self, hello: &Hello) {
+    fn agree(&mut self, hello: &Hello, now: Instant) {
         self.hello = Exchange::Done;
         self.agreement = hello.agree(&self.config.limits);
         debug!(agreement = ?self.agreement, "hello");
+        self.meet(hello, now);
     }
 
     /// Answers a request that no handler sees. Its answer keeps its place behind those of earlier requests.

@@ -133,8 +133,20 @@ impl Session {
 
     /// Sends a request of the protocol's own.
     pub(super) fn ask(&mut self, service_id: ServiceId, data_id: DataId, data: &Json, now: Instant) {
-        let header = Header { service_id, data_id, status: Status::OKAY, message_id: None };
-        if let Err(error) = self.send(&header, data.as_str(), self.format, now) {
+        self.ask_under(None, service_id, data_id, data, now);
+    }
+
+    /// The same under a message id.
+    pub(super) fn ask_under(
+        &mut self,
+        message_id: Option<u64>,
+        service_id: ServiceId,
+        data_id: DataId,
+        data: &Json,
+        now: Instant,
+    ) {
+        let header = Header { service_id, data_id, status: Status::OKAY, message_id };
+        if let Err(error) = self.send(&header, data.as_str(), self.format_for(message_id), now) {
             debug!(message = %self.config.dispatch.describe(&header), %error, "not sent");
         }
     }

@@ -14,6 +14,8 @@ mod memory;
 mod notes;
 mod open;
 mod own;
+#[cfg(all(unix, feature = "serial"))]
+mod serial;
 mod setup;
 #[cfg(all(unix, feature = "unix"))]
 mod systemd;
@@ -60,6 +62,8 @@ pub(crate) async fn bind(address: &Address, setup: &ServerSetup) -> Result<Liste
         Place::Memory { name } => memory::Acceptor::bind(name).map(Listener::new),
         #[cfg(feature = "websocket")]
         Place::WebSocket(place) => websocket::Acceptor::bind(place, upgrades).await.map(Listener::new),
+        #[cfg(all(unix, feature = "serial"))]
+        Place::Serial(serial) => serial::Acceptor::bind(serial.clone()).await.map(Listener::new),
         #[cfg(all(unix, feature = "unix"))]
         Place::Unix(place) => unix::Acceptor::bind(place).await.map(Listener::new),
         #[cfg(all(unix, feature = "unix"))]
@@ -82,6 +86,8 @@ pub(crate) fn connector(place: Place, setup: ClientSetup) -> Result<Connector, E
             Arc::new(tls::Connector { place, tls })
         }
         Place::Memory { name } => Arc::new(memory::Connector(name)),
+        #[cfg(all(unix, feature = "serial"))]
+        Place::Serial(serial) => Arc::new(serial::Connector(serial)),
         #[cfg(all(unix, feature = "unix"))]
         Place::Unix(place) => Arc::new(unix::Connector(place)),
         #[cfg(all(unix, feature = "unix"))]
@@ -100,6 +106,8 @@ pub(crate) fn hub(place: &Place) -> Option<io::Result<Arc<Hub>>> {
     match place {
         Place::Memory { name } => Some(memory::hub(name)),
         Place::Tcp(_) => None,
+        #[cfg(all(unix, feature = "serial"))]
+        Place::Serial(_) => None,
         #[cfg(all(unix, feature = "unix"))]
         Place::Unix(_) | Place::Systemd(_) => None,
         #[cfg(feature = "tls")]

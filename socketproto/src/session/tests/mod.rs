@@ -14,6 +14,8 @@ mod load;
 mod opening;
 mod operations;
 mod pair;
+mod restart;
+mod restart_pair;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha512};
@@ -58,6 +60,7 @@ fn config(role: Role) -> Config {
         framing: (role == Role::Client).then_some(Framing::Length),
         format: Format::Json,
         lossy: false,
+        serial: false,
         limits: Arc::default(),
         dispatch: Arc::new(dispatch),
     }
