@@ -7,6 +7,8 @@ use socketproto::prelude::*;
 use socketproto::{AuthState, Backoff, ClientBuilder, Error, Json, ServerBuilder};
 use socketproto_examples::thermostat::{Range, Reset, Thermostat, ThermostatClient};
 
+#[cfg(target_os = "linux")]
+use crate::cable::{Cable, Tty};
 use crate::support::within;
 
 const SECRET: &str = "a secret of more than 16 bytes";
@@ -186,4 +188,15 @@ async fn within_the_process() {
 async fn over_a_unix_socket() {
     let folder = tempfile::tempdir().expect("a folder");
     suite(Way::of(&format!("unix://{}", folder.path().join("room.sock").display()))).await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn over_a_serial_line() {
+    let (left, right) = (Tty::new(), Tty::new());
+    let _cable = Cable::new(&left, &right);
+    let mut way = Way::of(&right.url());
+    let far = left.url();
+    way.client = Box::new(move |_| Client::connect(far.clone()));
+    suite(way).await;
 }
