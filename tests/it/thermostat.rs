@@ -7,6 +7,8 @@ use socketproto::prelude::*;
 use socketproto::{AuthState, Backoff, ClientBuilder, ClientTls, Error, Json, ServerBuilder};
 use socketproto_examples::thermostat::{Range, Reset, Thermostat, ThermostatClient};
 
+#[cfg(target_os = "linux")]
+use crate::cable::{Cable, Tty};
 use crate::support::within;
 use crate::tls::made::Authority;
 
@@ -204,22 +206,49 @@ async fn over_websocket_on_a_port_of_all() {
     suite(way).await;
 }
 
+/// The same listener by TLS, alone or beside others, and how its clients come.
+fn by_tls(listen: &'static str, connect: &'static str, websocket: bool) -> Way {
+    let authority = Authority::new("authority");
+    let (ours, theirs) = (authority.server(["localhost"]).server_tls(), authority.pem());
+    let mut way = Way::of(&format!("{listen}://127.0.0.1:0"));
+    way.server = Box::new(move |address| Server::bind(address).tls(ours.clone()).websocket(websocket));
+    way.client = Box::new(move |address| {
+        let address = address.replace(&format!("{listen}://"), &format!("{connect}://"));
+        if !matches!(connect, "tls" | "wss") {
+            return Client::connect(address);
+        }
+        let tls = ClientTls::new().ca_pem(theirs.clone()).and_then(|tls| tls.server_name("localhost"));
+        Client::connect(address).tls(tls.expect("a certificate"))
+    });
+    way
+}
+
+#[tokio::test]
+async fn over_tls() {
+    suite(by_tls("tls", "tls", false)).await;
+}
+
+#[tokio::test]
+async fn over_tls_on_a_port_of_all() {
+    for connect in ["tls", "tcp"] {
+        suite(by_tls("tcp", connect, false)).await;
+    }
+}
+
 #[tokio::test]
 async fn over_websocket_inside_tls() {
     for (listen, connect) in [("wss", "wss"), ("tls", "wss"), ("ws", "wss"), ("tcp", "wss"), ("ws", "ws")] {
-        let authority = Authority::new("authority");
-        let (ours, theirs) = (authority.server(["localhost"]).server_tls(), authority.pem());
-        let mut way = Way::of(&format!("{listen}://127.0.0.1:0"));
-        let is_socket = listen.starts_with("ws");
-        way.server = Box::new(move |address| Server::bind(address).tls(ours.clone()).websocket(!is_socket));
-        way.client = Box::new(move |address| {
-            let address = address.replace(&format!("{listen}://"), &format!("{connect}://"));
-            if connect == "ws" {
-                return Client::connect(address);
-            }
-            let tls = ClientTls::new().ca_pem(theirs.clone()).and_then(|tls| tls.server_name("localhost"));
-            Client::connect(address).tls(tls.expect("a certificate"))
-        });
-        suite(way).await;
+        suite(by_tls(listen, connect, !listen.starts_with("ws"))).await;
     }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn over_a_serial_line() {
+    let (left, right) = (Tty::new(), Tty::new());
+    let _cable = Cable::new(&left, &right);
+    let mut way = Way::of(&right.url());
+    let far = left.url();
+    way.client = Box::new(move |_| Client::connect(far.clone()));
+    suite(way).await;
 }

@@ -29,7 +29,7 @@ impl Line {
     }
 
     #[track_caller]
-    fn authenticate(&mut self, call: CallKey, expected: &str) {
+    pub(super) fn authenticate(&mut self, call: CallKey, expected: &str) {
         self.operation(CallKind::Authenticate, call, "0/0", expected);
     }
 

@@ -279,6 +279,16 @@ fn a_key_is_refused_twice_before_it_is_wrong() {
 }
 
 #[test]
+fn a_login_by_hand_waits_until_somebody_is_there() {
+    let config = Config { auto_auth: false, ..config(Role::Client).serial().secret() };
+    let mut line = Line::open(config, &hello());
+    line.authenticate(70, "");
+    line.tell(&format!("hello/0 {HELLO}"), &format!("ready | {} | 8/0 | 0/0 #1", hello_answer()));
+    line.tell(&format!("1/0 #1 \"{}\"", seed(1)), &format!("0/1 #1 \"{}\"", key(&seed(1))));
+    line.tell("1/1 #1 true", "call 70: trusted");
+}
+
+#[test]
 fn an_old_server_is_asked_for_a_seed_until_it_is_there() {
     let config = Config { hello: false, ..config(Role::Client).serial().secret() };
     let mut line = Line::open(config, "8/0 | 0/0");
