@@ -253,7 +253,7 @@ fn config() -> WebSocketConfig {
 fn into_io(error: WsError) -> io::Error {
     match error {
         WsError::Io(error) => error,
-        error => io::Error::new(io::ErrorKind::BrokenPipe, error),
+        error => io::Error::new(io::ErrorKind::BrokenPipe, error.to_string()),
     }
 }
 
