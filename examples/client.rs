@@ -4,13 +4,13 @@
 
 use clap::Parser;
 use socketproto::prelude::*;
-use socketproto_examples::flags::{finish, log};
+use socketproto_examples::flags::{finish, log, show};
 use socketproto_examples::thermostat::ThermostatClient;
 
 /// Shows a thermostat and changes it.
 #[derive(Debug, Parser)]
 struct Flags {
-    /// Where the thermostat listens: tcp://HOST:PORT or ws://HOST:PORT
+    /// Where the thermostat listens: tcp://HOST:PORT, ws://HOST:PORT or `unix:///PATH`
     url: String,
     /// The secret that the thermostat knows too
     #[arg(long, value_name = "TEXT")]
@@ -26,10 +26,10 @@ struct Flags {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::process::ExitCode {
     log();
-    finish(show(Flags::parse()).await)
+    finish(run(Flags::parse()).await)
 }
 
-async fn show(flags: Flags) -> socketproto::Result<()> {
+async fn run(flags: Flags) -> socketproto::Result<()> {
     let mut builder = Client::connect(flags.url);
     if let Some(secret) = flags.secret {
         builder = builder.secret(Secret::from_text(secret)?);
@@ -42,9 +42,9 @@ async fn show(flags: Flags) -> socketproto::Result<()> {
     if let Some(setpoint) = flags.setpoint {
         room.set_setpoint(setpoint).await?;
     }
-    println!("uptime {} s", room.uptime().await?);
-    println!("temperature {} °C", room.temperature().await?);
-    println!("setpoint {} °C", room.setpoint().await?);
+    show(format_args!("uptime {} s", room.uptime().await?));
+    show(format_args!("temperature {} °C", room.temperature().await?));
+    show(format_args!("setpoint {} °C", room.setpoint().await?));
     client.close().await;
     Ok(())
 }

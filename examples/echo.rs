@@ -4,7 +4,7 @@
 
 use clap::Parser;
 use socketproto::prelude::*;
-use socketproto_examples::flags::{ServerFlags, finish, log};
+use socketproto_examples::flags::{ServerFlags, finish, log, show};
 
 /// Answers with what it was sent.
 #[derive(Service)]
@@ -26,6 +26,6 @@ async fn main() -> std::process::ExitCode {
 
 async fn serve(flags: ServerFlags) -> socketproto::Result<()> {
     let server = flags.server()?.service(Echo).start().await?;
-    println!("listening on {}", server.address());
+    show(format_args!("listening on {}", server.address()));
     server.run_until_signal().await
 }

@@ -3,7 +3,7 @@
 //! `cargo run --example thermostat -- --listen tcp://127.0.0.1:4000 --secret TEXT`
 
 use clap::Parser;
-use socketproto_examples::flags::{ServerFlags, finish, log};
+use socketproto_examples::flags::{ServerFlags, finish, log, show};
 use socketproto_examples::thermostat::Thermostat;
 
 #[tokio::main(flavor = "current_thread")]
@@ -14,6 +14,6 @@ async fn main() -> std::process::ExitCode {
 
 async fn serve(flags: ServerFlags) -> socketproto::Result<()> {
     let server = flags.server()?.service(Thermostat::new()).start().await?;
-    println!("listening on {}", server.address());
+    show(format_args!("listening on {}", server.address()));
     server.run_until_signal().await
 }

@@ -1,5 +1,7 @@
 //! The flags of the example servers.
 
+use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
@@ -9,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 /// How a server is run.
 #[derive(Debug, Parser)]
 pub struct ServerFlags {
-    /// Where to listen: tcp://HOST:PORT or ws://HOST:PORT, port 0 for a free one
+    /// Where to listen: tcp://HOST:PORT or ws://HOST:PORT, port 0 for a free one; `unix:///PATH`; `systemd://`
     #[arg(long, value_name = "URL", default_value = "tcp://127.0.0.1:0")]
     pub listen: String,
     /// Takes WebSocket clients too, on tcp://
@@ -58,6 +60,12 @@ impl ServerFlags {
 pub fn log() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// Shows a line. Where nobody reads it, as behind `| head -1`, the program goes on with its work; `println!` would
+/// panic.
+pub fn show(line: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// How a program ends: an error is one sentence on stderr.

@@ -113,6 +113,8 @@ where
             match step {
                 Ok(Step::Now(outcome)) => drop(reply.send(outcome.map(|()| out))),
                 Ok(Step::Later(future)) => answer_later(Contained::new(future), reply),
+                // Callbacks alone can be removed; an actor's entries stay.
+                Ok(Step::Untaken) => drop(reply),
                 Err(fault) => drop(reply.send(Err(fault))),
             }
         }

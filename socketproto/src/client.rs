@@ -14,10 +14,11 @@ use crate::error::Result;
 use crate::event::ConnectionEvent;
 use crate::fault::Fault;
 use crate::hosted::IntoService;
-use crate::id::{DataId, ServiceId};
+use crate::id::{DataId, ServiceId, ServiceIds, Status};
 use crate::limits::Limits;
 use crate::message::{Json, Message};
 use crate::peer::Peer;
+use crate::registering::registers_at_run_time;
 use crate::secret::Secret;
 use crate::service::{Call, Service};
 use crate::session::Role;
@@ -58,13 +59,48 @@ impl Client {
     /// | address | connects to |
     /// | --- | --- |
     /// | `tcp://HOST:PORT` | a listener of `tcp://` |
+    /// | `unix:///PATH` | a socket in the file system (feature `unix`, on Unix) |
     /// | `tls://HOST:PORT` | one that takes TLS (feature `tls`) |
     /// | `ws://HOST:PORT/PATH`, `wss://..` | one that takes a WebSocket, there, or at `/` where no path is said (feature `websocket`, the second with `tls`) |
+    /// | `serial:///PATH` | whoever is at the other end of a serial line (see below) |
     /// | `mem://NAME` | a listener of this process |
     ///
     /// Options: `?peer=old` speaks to a peer of the Python library, which no WebSocket leads to; `?format=struct` sends
     /// struct frames until the peer shows its own format; `?ping=SECONDS` and `?ping=off` of `ws` and `wss` are those of
     /// [`Server::bind`](crate::Server::bind).
+    ///
+    /// A name is resolved anew at each attempt to connect, and all its addresses are tried. An IPv6 address stands in
+    /// brackets, as in `tcp://[::1]:4000`.
+    ///
+    /// # Serial lines
+    /// They need the feature `serial`, and Unix. The port is named by its path, which is followed anew each time it is
+    /// opened, so `/dev/serial/by-id/..` finds an adapter wherever it is plugged in. Both ends need the same settings:
+    ///
+    /// | option | default | |
+    /// | --- | --- | --- |
+    /// | `baud=` | 115200 | bits per second, 50 to 4,000,000; a rate that the port cannot do is an error |
+    /// | `parity=` | `none` | `none`, `even` or `odd` |
+    /// | `stop=` | 1 | stop bits, 1 or 2 |
+    /// | `flow=` | `none` | `none`, or `hardware` (RTS and CTS) |
+    /// | `echo=` | `off` | `on` where one hears what one says, as on a pair of wires that both directions share |
+    ///
+    /// There are 8 data bits, STP framing, and no end of connection (protocol.md section 4): a client connects when the
+    /// peer has answered, which it does within 5 s or with [`Error::NotReady`](crate::Error::NotReady); a
+    /// [`lazy`](ClientBuilder::lazy) one waits for ever. A peer that restarts is noticed by its HELLO, or by its refusal
+    /// of a peer that it should trust; then calls fail with [`Error::ConnectionLost`](crate::Error::ConnectionLost) and
+    /// the client logs in anew. While the port is gone it is tried again as any server that cannot be reached.
+    ///
+    /// **Time-outs include the time on the line.** 9,600 baud carry 960 bytes a second, so a call with 8 KiB of data and
+    /// an answer of the same size takes 17 s, longer than the default of 10 s: give it its
+    /// [`timeout`](crate::PendingCall::timeout).
+    ///
+    /// ```no_run
+    /// use socketproto::Client;
+    ///
+    /// # async fn demo() -> socketproto::Result<()> {
+    /// let meter = Client::connect("serial:///dev/ttyUSB0?baud=9600&parity=even").await?;
+    /// # Ok(()) }
+    /// ```
     pub fn connect(address: impl Into<String>) -> ClientBuilder {
         ClientBuilder::new(Target::Address(address.into()))
     }
@@ -95,6 +131,8 @@ impl Client {
         self.0.link().closed().await;
     }
 }
+
+registers_at_run_time!(Client, |this| this.0.link().routes());
 
 impl Deref for Client {
     type Target = Peer;
@@ -137,6 +175,14 @@ impl ClientBuilder {
     /// Proves to the server that this side knows the secret.
     pub fn secret(mut self, secret: Secret) -> Self {
         self.settings.secret = Some(secret);
+        self
+    }
+
+    /// Whether the client authenticates as soon as it is connected, where it has a secret: true. Else
+    /// [`Protocol::authenticate`](crate::Protocol::authenticate) does it, and until then the server serves its public
+    /// data alone; it needs [`manual_auth(true)`](crate::ServerBuilder::manual_auth) to wait longer than 10 s for that.
+    pub fn auto_auth(mut self, auto_auth: bool) -> Self {
+        self.settings.auto_auth = auto_auth;
         self
     }
 
@@ -229,7 +275,47 @@ impl ClientBuilder {
 
     /// Declares a service of the application: messages of `request` are answered with `response`.
     pub fn add_service(mut self, request: impl Into<ServiceId>, response: impl Into<ServiceId>) -> Self {
-        self.settings.add_service(request.into(), response.into());
+        self.settings.add_service(request.into(), response.into(), None);
+        self
+    }
+
+    /// As `add_service`, with names for logs: `"history request"`, `"history response"`.
+    pub fn add_named_service(
+        mut self,
+        request: impl Into<ServiceId>,
+        response: impl Into<ServiceId>,
+        request_name: impl Into<String>,
+        response_name: impl Into<String>,
+    ) -> Self {
+        let names = (request_name.into(), response_name.into());
+        self.settings.add_service(request.into(), response.into(), Some(names));
+        self
+    }
+
+    /// Names a datum in logs, for one service id or several: `10`, or `[10, 20]`.
+    pub fn add_data(
+        mut self,
+        service_ids: impl ServiceIds,
+        data_id: impl Into<DataId>,
+        name: impl Into<String>,
+    ) -> Self {
+        self.settings.add_data(service_ids.into_service_ids(), data_id.into(), name.into());
+        self
+    }
+
+    /// Names a status in logs.
+    pub fn add_status(mut self, status: Status, name: impl Into<String>) -> Self {
+        self.settings.add_status(status, name.into());
+        self
+    }
+
+    /// Takes a message from a server at which this side has not authenticated, though it has a secret.
+    pub fn add_msg_to_auth_whitelist(
+        mut self,
+        service_id: impl Into<ServiceId>,
+        data_id: impl Into<DataId>,
+    ) -> Self {
+        self.settings.whitelist(service_id.into(), data_id.into());
         self
     }
 
@@ -295,6 +381,20 @@ impl IntoFuture for ClientBuilder {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(self.open())
+    }
+}
+
+/// An address alone, as [`Client::connect`] takes it.
+impl From<&str> for ClientBuilder {
+    fn from(address: &str) -> Self {
+        Client::connect(address)
+    }
+}
+
+/// An address alone.
+impl From<String> for ClientBuilder {
+    fn from(address: String) -> Self {
+        Client::connect(address)
     }
 }
 

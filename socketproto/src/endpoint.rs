@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use crate::actor::gatekeeper::Authorize;
-use crate::actor::{OnEvent, Services, StartEndpoint, new_session, starter, starter_per_peer};
-use crate::callback::Callback;
+use crate::actor::{OnEvent, Services, StartEndpoint, new_session, starter_per_peer, starter_with_door};
+use crate::callback::Callbacks;
 use crate::error::{Error, Result};
 use crate::event::ConnectionEvent;
 use crate::fault::Fault;
 use crate::framing::Framing;
 use crate::hosted::{IntoService, Served};
-use crate::id::{DataId, ServiceId};
+use crate::id::{DataId, ServiceId, Status};
 use crate::limits::Limits;
 use crate::message::{Json, Message};
 use crate::peer::Peer;
+use crate::routes::Routes;
 use crate::secret::Secret;
 use crate::service::{Call, Service};
 use crate::session::{Config, Role, is_channel_name};
@@ -24,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) secret: Option<Secret>,
     pub(crate) trust_certificates: bool,
     channel_name: Option<String>,
+    /// A client: whether it authenticates by itself; a server: whether it expects that of its clients.
+    pub(crate) auto_auth: bool,
     limits: Limits,
     services: Services,
     authorize: Option<Authorize>,
@@ -38,6 +41,7 @@ impl Settings {
             secret: None,
             trust_certificates: false,
             channel_name: None,
+            auto_auth: true,
             limits: Limits::default(),
             services: Services::new(),
             authorize: None,
@@ -84,11 +88,24 @@ impl Settings {
     where
         F: FnMut(&Message) -> Result<Json, Fault> + Send + 'static,
     {
-        self.services.add_callback(service_id, data_id, starter(Callback(callback)));
+        self.services.add_callback(service_id, data_id, Box::new(callback));
     }
 
-    pub(crate) fn add_service(&mut self, request: ServiceId, response: ServiceId) {
-        self.services.add_service(request, response);
+    pub(crate) fn add_service(
+        &mut self,
+        request: ServiceId,
+        response: ServiceId,
+        names: Option<(String, String)>,
+    ) {
+        self.services.add_service((request, response), names);
+    }
+
+    pub(crate) fn add_data(&mut self, service_ids: Vec<ServiceId>, data_id: DataId, name: String) {
+        self.services.add_data(service_ids, data_id, name);
+    }
+
+    pub(crate) fn add_status(&mut self, status: Status, name: String) {
+        self.services.add_status(status, name);
     }
 
     pub(crate) fn whitelist(&mut self, service_id: ServiceId, data_id: DataId) {
@@ -105,7 +122,13 @@ impl Settings {
             return Err(Error::Config { setting: "channel_name", reason: reason.into() });
         }
         check_limits(&self.limits)?;
-        let (dispatch, handlers) = self.services.build(self.limits.handler_timeout)?;
+        let callbacks = |routes: Arc<Routes>| {
+            starter_with_door(Callbacks::new(Arc::clone(&routes)), move |door| {
+                let door = door.clone();
+                routes.on_release(move || door.enter(Box::new(Callbacks::release)));
+            })
+        };
+        let (routes, handlers) = self.services.build(self.limits.handler_timeout, callbacks)?;
         let framing = match role {
             _ if options.lossy => Some(Framing::Stp),
             Role::Server => options.framing,
@@ -118,17 +141,18 @@ impl Settings {
             channel_name: self.channel_name.as_deref().map(Into::into),
             secret: self.secret.is_some(),
             trust_certificates: self.trust_certificates,
-            auto_auth: true,
+            auto_auth: self.auto_auth,
             reconnect: role == Role::Client,
             hello: !options.old_peer,
             framing,
             format: options.format,
             lossy: options.lossy,
+            serial: options.serial,
             limits: Arc::new(self.limits),
-            dispatch: Arc::new(dispatch),
+            dispatch: routes.snapshot().1,
         };
         let Self { secret, authorize, on_event, .. } = self;
-        Ok(StartEndpoint { config, handlers, secret, authorize, on_event })
+        Ok(StartEndpoint { config, routes, handlers, secret, authorize, on_event })
     }
 
     fn note(&mut self, added: Result<()>) {

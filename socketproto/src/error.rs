@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fault::Fault;
@@ -24,21 +25,27 @@ pub enum Cause {
 
 /// The operation an error speaks of, as `read data request (10) of setpoint (data 2) at tcp://127.0.0.1:4000`.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct Operation {
     /// The service id of the request.
     pub service_id: ServiceId,
+    /// The application's name of the service (`add_named_service`), where it has one.
+    pub service_name: Option<Arc<str>>,
     /// The data id of the request.
     pub data_id: DataId,
-    /// The name of the datum, where the caller knows it.
-    pub name: Option<&'static str>,
+    /// The name of the datum, where the caller or its endpoint (`add_data`) knows it.
+    pub name: Option<Arc<str>>,
     /// The address of the peer.
-    pub peer: std::sync::Arc<str>,
+    pub peer: Arc<str>,
 }
 
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of ", self.service_id)?;
-        match self.name {
+        match &self.service_name {
+            Some(name) => write!(f, "{name} ({}) of ", self.service_id.value())?,
+            None => write!(f, "{} of ", self.service_id)?,
+        }
+        match &self.name {
             Some(name) => write!(f, "{name} ({})", self.data_id)?,
             None => write!(f, "{}", self.data_id)?,
         }
@@ -111,6 +118,15 @@ pub enum Error {
         /// The limit and the size found.
         reason: Box<str>,
     },
+    /// A message could not be sent in time: the connection was not ready, or the line took too little. Whether any of it
+    /// arrived is unknown.
+    #[error("{operation}: not sent within {timeout:?}: the connection was not ready, or took too little")]
+    NotSent {
+        /// What was to be sent.
+        operation: Box<Operation>,
+        /// How long it waited.
+        timeout: Duration,
+    },
     /// The service id is no request of a declared service, so no answer could be told from other messages.
     #[error("{operation}: the service is not declared; declare its response id with `.add_service({}, ..)`", operation.service_id.value())]
     UnknownService {
@@ -118,7 +134,7 @@ pub enum Error {
         operation: Box<Operation>,
     },
     /// Nobody answered at the address.
-    #[error("cannot connect to {address}: {source}; is the server running there?")]
+    #[error("cannot connect to {address}: {source}{}", is_running(source))]
     Connect {
         /// The address as given.
         address: Box<str>,
@@ -212,12 +228,28 @@ pub enum Error {
         /// The handler that came second.
         second: Box<str>,
     },
+    /// A wait that would block the thread of connections and handlers, which has to do what is waited for.
+    #[error(
+        "waiting here would never end, for this thread runs connections and handlers; wait on a thread of your own, or \
+         await the async twin"
+    )]
+    WouldDeadlock,
     /// The endpoint, or the runtime it lived on, has ended.
     #[error("the endpoint has been shut down")]
     ShutDown,
     /// The operating system gives no random numbers.
     #[error("the operating system gives no random numbers: {0}")]
     Random(Box<str>),
+}
+
+/// The remedy where the operating system says no more than that nobody is there; a transport's own words are left as
+/// they are.
+fn is_running(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::TimedOut => "; is the server running there?",
+        _ if source.get_ref().is_none() => "; is the server running there?",
+        _ => "",
+    }
 }
 
 /// What a status means for the caller, where the status alone does not say it.
@@ -236,7 +268,9 @@ impl Error {
             Self::Fault { .. } | Self::Decode { .. } | Self::PeerTooOld { .. } => Cause::Peer,
             Self::AuthenticationFailed { .. } | Self::Handshake { .. } => Cause::Peer,
             Self::TimedOut { .. } | Self::ConnectionLost { .. } | Self::NotReady { .. } => Cause::Transport,
-            Self::Connect { .. } | Self::Bind { .. } | Self::Random(_) => Cause::Transport,
+            Self::NotSent { .. } | Self::Connect { .. } | Self::Bind { .. } | Self::Random(_) => {
+                Cause::Transport
+            }
             _ => Cause::Local,
         }
     }
@@ -278,8 +312,9 @@ mod tests {
     fn operation() -> Box<Operation> {
         Box::new(Operation {
             service_id: ServiceId::READ_REQUEST,
+            service_name: None,
             data_id: 2.into(),
-            name: Some("setpoint"),
+            name: Some("setpoint".into()),
             peer: "tcp://127.0.0.1:4000".into(),
         })
     }

@@ -81,8 +81,11 @@ impl Fault {
 
     /// The fault that a response with these data stands for; none where it says okay.
     pub(crate) fn from_response(status: Status, data: &str) -> Option<Self> {
-        let message = || serde_json::from_str::<FaultData<'_>>(data).map(|data| data.error.into_owned());
-        (!status.is_okay()).then(|| Self::with_status(status, message().unwrap_or_default()))
+        // serde would take a list of the fields as well.
+        let object = data.starts_with('{').then_some(data);
+        let message = || object.and_then(|data| serde_json::from_str::<FaultData<'_>>(data).ok());
+        let message = || message().map(|data| data.error.into_owned()).unwrap_or_default();
+        (!status.is_okay()).then(|| Self::with_status(status, message()))
     }
 
     /// The data of its response: null where there is no text.
@@ -158,6 +161,13 @@ impl From<&str> for Fault {
     }
 }
 
+/// A reply that cannot be written, or data that cannot be read, are a failure of the handler: status 2.
+impl From<serde_json::Error> for Fault {
+    fn from(error: serde_json::Error) -> Self {
+        Self::callback_error(error.to_string())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,7 +192,7 @@ mod tests {
 
     #[test]
     fn data_that_are_no_text_are_a_fault_without_one() {
-        for data in ["null", "5", "{}", r#"{"error":5}"#] {
+        for data in ["null", "5", "{}", r#"{"error":5}"#, r#"["no"]"#] {
             let fault = Fault::from_response(Status::CALLBACK_ERROR, data).unwrap();
             assert_eq!(fault.message(), "", "{data}");
         }

@@ -178,11 +178,10 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::callback::Callback;
-    use crate::{Fault, Json, Message};
+    use crate::callback::Callbacks;
 
     fn hosted() -> Hosted<impl Service + Send> {
-        Hosted::new(Callback(|_: &Message| Ok::<_, Fault>(Json::NULL)))
+        Hosted::new(Callbacks::new(Arc::default()))
     }
 
     #[test]

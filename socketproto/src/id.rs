@@ -195,7 +195,7 @@ impl Status {
 /// use socketproto::AuthState;
 ///
 /// assert_eq!(AuthState::Trusted.value(), 4);
-/// assert_eq!(AuthState::default().to_string(), "untrusted connection");
+/// assert_eq!(AuthState::default().to_string(), "Untrusted Connection");
 /// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[expect(clippy::exhaustive_enums, reason = "the protocol has these five states")]
@@ -222,11 +222,11 @@ impl AuthState {
     /// The seed library's name of this state.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Untrusted => "untrusted connection",
-            Self::SeedRequested => "seed was requested",
-            Self::SeedTransferred => "seed has been sent",
-            Self::KeyTransferred => "key has been sent",
-            Self::Trusted => "trusted connection",
+            Self::Untrusted => "Untrusted Connection",
+            Self::SeedRequested => "Seed was requested",
+            Self::SeedTransferred => "Seed has been sent",
+            Self::KeyTransferred => "Key has been sent",
+            Self::Trusted => "Trusted Connection",
         }
     }
 }
@@ -282,6 +282,49 @@ impl From<u32> for ServiceId {
 impl From<u32> for DataId {
     fn from(value: u32) -> Self {
         Self(value)
+    }
+}
+
+/// One service id or several, where a function takes either: `10`, `[10, 20]`, a slice or a vector.
+///
+/// ```
+/// use socketproto::{ServiceId, ServiceIds};
+///
+/// assert_eq!([10, 20].into_service_ids(), [ServiceId::READ_REQUEST, ServiceId::WRITE_REQUEST]);
+/// assert_eq!(30.into_service_ids(), [ServiceId::EXECUTE_REQUEST]);
+/// ```
+pub trait ServiceIds {
+    /// The ids in order.
+    fn into_service_ids(self) -> Vec<ServiceId>;
+}
+
+impl ServiceIds for u32 {
+    fn into_service_ids(self) -> Vec<ServiceId> {
+        vec![self.into()]
+    }
+}
+
+impl ServiceIds for ServiceId {
+    fn into_service_ids(self) -> Vec<ServiceId> {
+        vec![self]
+    }
+}
+
+impl<T: Into<ServiceId>, const N: usize> ServiceIds for [T; N] {
+    fn into_service_ids(self) -> Vec<ServiceId> {
+        self.map(Into::into).into()
+    }
+}
+
+impl<T: Into<ServiceId> + Copy> ServiceIds for &[T] {
+    fn into_service_ids(self) -> Vec<ServiceId> {
+        self.iter().map(|service_id| (*service_id).into()).collect()
+    }
+}
+
+impl<T: Into<ServiceId>> ServiceIds for Vec<T> {
+    fn into_service_ids(self) -> Vec<ServiceId> {
+        self.into_iter().map(Into::into).collect()
     }
 }
 

@@ -35,6 +35,7 @@
 //!
 //! - [`Server`] and [`Client`](struct@Client) are the two sides; [`Peer`] is the other one, as a handler or a client sees it.
 //! - [`Service`](macro@Service) and [`Client`](macro@Client) are the derive macros, with the grammar of `#[did(..)]`.
+//! - [`Protocol`] sends and receives message by message, with the functions of the Python library.
 //! - [`Fault`] is what a handler answers when it refuses; [`Error`] is what a caller gets.
 //! - [`Secret`] is what both sides know; [`Limits`] is what a peer may use up.
 //! - [`testing`] disturbs the lines of `mem://` listeners, for tests of programs that use this crate.
@@ -54,7 +55,10 @@
 //! # Features
 //!
 //! - `derive` (default): the derive macros.
+//! - `unix` (default): Unix sockets (`unix://`), and listeners handed over by systemd (`systemd://`), on Unix.
 //! - `actix`: services that are actix actors already.
+//! - `serial`: serial lines, `serial:///dev/ttyUSB0`, on Unix.
+//! - `blocking`: the same API for programs without a runtime.
 //! - `tls`: `tls://` addresses, and TLS beside frames on `tcp://`: `ServerTls`, `ClientTls`.
 //! - `websocket`: `ws://` addresses, with `tls` `wss://` too, and `ServerBuilder::websocket`: browsers as clients.
 //! - `full`: all of them.
@@ -66,6 +70,8 @@
 pub mod actix;
 mod actor;
 mod backoff;
+#[cfg(feature = "blocking")]
+pub mod blocking;
 mod callback;
 mod client;
 mod contain;
@@ -80,12 +86,18 @@ mod id;
 mod limits;
 mod link;
 mod message;
+mod names;
 mod peer;
+mod pending;
+mod protocol;
+mod registering;
 mod registry;
+mod routes;
 mod secret;
 mod server;
 mod service;
 mod session;
+mod signals;
 pub mod testing;
 pub mod transport;
 
@@ -99,10 +111,13 @@ pub use error::{Cause, Error, Operation, Result};
 pub use event::ConnectionEvent;
 pub use fault::Fault;
 pub use hosted::{Hosted, IntoService};
-pub use id::{AuthState, DataId, ServiceId, Status};
+pub use id::{AuthState, DataId, ServiceId, ServiceIds, Status};
 pub use limits::Limits;
 pub use message::{Header, Json, MAX_MESSAGE_ID, Message};
 pub use peer::{DEFAULT_CALL_TIMEOUT, Peer, PendingCall};
+pub use protocol::{
+    DEFAULT_AUTHENTICATE_TIMEOUT, DEFAULT_RECEIVE_TIMEOUT, DEFAULT_SEND_TIMEOUT, Protocol, ProtocolCall,
+};
 pub use secret::Secret;
 pub use server::{Server, ServerBuilder};
 pub use service::{BlockingCall, Call, Entry, Lifecycle, OwnService, Service, ServiceTable};
@@ -117,3 +132,8 @@ pub use transport::{ClientTls, ServerTls};
 pub mod prelude {
     pub use crate::{Call, Client, DataId, Fault, Json, Peer, Secret, Server, Service, ServiceId, Status};
 }
+
+/// The lines of `docs/porting.md`, compiled. The page lies outside of the package, so only this repository has it.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/porting.md")]
+struct Porting;

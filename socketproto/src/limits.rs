@@ -40,7 +40,14 @@ pub struct Limits {
     pub max_parked: usize,
     /// Bytes unsent to one peer: 24 MiB. A reply that does not fit becomes status 2.
     pub max_unsent: usize,
-    /// Bytes that all connections of an endpoint hold together, being received, parked or unsent: 256 MiB. From 80 % on
+    /// Messages of one service and datum that wait for `receive`: 64. With more, the oldest of them is dropped.
+    pub max_buffered_per_datum: usize,
+    /// Messages of one connection that wait for `receive`: 1,024. With more, the oldest is dropped.
+    pub max_buffered: usize,
+    /// Bytes of the messages of one connection that wait for `receive`, beside one of [`Limits::max_frame`]: 256 KiB,
+    /// each counted with 256 bytes on top. With more, the oldest are dropped.
+    pub max_buffered_bytes: usize,
+    /// Bytes that all connections of an endpoint hold together, being received, parked, buffered or unsent: 256 MiB. From 80 % on
     /// connections that hold more than 256 KiB take no requests; from 95 % on the largest is disconnected.
     pub max_memory: usize,
     /// Time without progress while bytes wait to be sent: 30 s; then the peer is a slow reader and is disconnected.
@@ -50,7 +57,7 @@ pub struct Limits {
     /// Damaged or malformed frames a peer may send at once: 32, refilled by one a second. More disconnects it.
     pub protocol_errors: u32,
     /// Connections of one listener: 10,000, or the descriptors the process may open less 64, where those are fewer.
-    /// More are refused at accept.
+    /// More are refused at accept. One that is idle costs a descriptor and about 6 KiB of memory, and no thread.
     pub max_connections: usize,
     /// Connections from one address: 256, loopback exempt. More are refused at accept.
     pub max_connections_per_address: usize,
@@ -61,6 +68,8 @@ impl Limits {
     pub const MAX_MAX_FRAME: usize = (1 << 28) - 1;
     /// Bytes that each parked request costs beside its data.
     pub(crate) const PARKED_OVERHEAD: usize = KIB;
+    /// Bytes that each message which waits for `receive` costs beside its data.
+    pub(crate) const BUFFERED_OVERHEAD: usize = 256;
 }
 
 impl Default for Limits {
@@ -76,6 +85,9 @@ impl Default for Limits {
             max_in_flight: 256,
             max_parked: 16 * MIB,
             max_unsent: 24 * MIB,
+            max_buffered_per_datum: 64,
+            max_buffered: 1024,
+            max_buffered_bytes: 256 * KIB,
             max_memory: 256 * MIB,
             write_timeout: Duration::from_secs(30),
             handler_timeout: Duration::from_secs(30),

@@ -4,6 +4,8 @@
 //! them in one go, so that one write carries what gathered. Outcomes of calls come back through slots that keep the
 //! caller's waker: no message, no channel and no timer for each call.
 
+mod replies;
+
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,18 +15,26 @@ use futures_util::task::AtomicWaker;
 use slab::Slab;
 use tokio_util::sync::CancellationToken;
 
-use crate::fault::Fault;
-use crate::id::{AuthState, Status};
-use crate::session::{CallFailure, CallKey, CallOutcome, CloseReason, NewCall, RequestId};
+use crate::id::AuthState;
+use crate::message::Message;
+use crate::routes::Routes;
+use crate::session::{
+    CallFailure, CallKey, CallKind, CallOutcome, CloseReason, Done, Inbox, NewCall, Received, RequestId,
+};
+
+pub(crate) use crate::link::replies::Replies;
 
 /// While more than this is unsent to a peer none of its requests is run (protocol.md 8.1).
 const UNSENT_MARK: usize = 1024 * 1024;
-/// Buffers above this are given back after use.
-const RETAINED: usize = 64 * 1024;
+/// The key of a call whose outcome nobody waits for.
+#[cfg(feature = "blocking")]
+const NOBODY: CallKey = CallKey::MAX;
 
 /// The border of one connection.
 pub(crate) struct Link {
     address: Arc<str>,
+    /// What its endpoint serves.
+    routes: Arc<Routes>,
     inner: Mutex<Inner>,
     waker: AtomicWaker,
     /// Set by the first who leaves something, cleared by the connection before it looks: one wake for many.
@@ -43,6 +53,8 @@ struct Inner {
     slots: Slab<Slot>,
     serial: u32,
     end: Option<CloseReason>,
+    /// What nobody had received when the connection ended.
+    unreceived: Inbox,
     view: View,
     certificate: Option<Arc<[u8]>>,
 }
@@ -53,6 +65,12 @@ pub(crate) struct Outgoing {
     pub(crate) replies: Replies,
     pub(crate) calls: Vec<NewCall>,
     pub(crate) cancelled: Vec<CallKey>,
+    /// Requests that no callback of this endpoint takes any more.
+    pub(crate) returned: Vec<(RequestId, Message)>,
+    /// Messages whose receivers have gone.
+    pub(crate) unreceived: Vec<Received>,
+    /// Somebody asked for another line.
+    pub(crate) reconnect: bool,
     /// The last handle is gone, or somebody asked for the end.
     pub(crate) close: bool,
     /// The endpoint holds too much memory, and this connection most of it.
@@ -65,85 +83,11 @@ impl Outgoing {
         self.replies.clear();
         self.calls.clear();
         self.cancelled.clear();
+        self.returned.clear();
+        self.unreceived.clear();
+        self.reconnect = false;
         self.close = false;
         self.shed = false;
-    }
-}
-
-/// The outcomes of requests, gathered.
-#[derive(Default)]
-pub(crate) struct Replies {
-    list: Vec<Reply>,
-    /// What they say, one behind the other.
-    text: Vec<u8>,
-}
-
-struct Reply {
-    request: RequestId,
-    status: Status,
-    /// Bytes of the text.
-    length: usize,
-}
-
-impl Replies {
-    /// Adds an outcome: `write` appends the reply as JSON, or fails; what it had written is then taken back and the
-    /// fault's message stands in its place.
-    pub(crate) fn add(&mut self, request: RequestId, write: impl FnOnce(&mut Vec<u8>) -> Result<(), Fault>) {
-        self.add_some(request, |text| Some(write(text)));
-    }
-
-    /// The same, unless `write` says that there is no outcome yet.
-    pub(crate) fn add_some(
-        &mut self,
-        request: RequestId,
-        write: impl FnOnce(&mut Vec<u8>) -> Option<Result<(), Fault>>,
-    ) {
-        let start = self.text.len();
-        let outcome = write(&mut self.text);
-        if !matches!(outcome, Some(Ok(()))) {
-            self.text.truncate(start);
-        }
-        let status = match outcome {
-            Some(Ok(())) => Status::OKAY,
-            Some(Err(fault)) => {
-                self.text.extend_from_slice(fault.message().as_bytes());
-                fault.status()
-            }
-            None => return,
-        };
-        self.list.push(Reply { request, status, length: self.text.len() - start });
-    }
-
-    /// The outcomes in order, with the reply as JSON or the fault's message.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (RequestId, Status, &str)> {
-        let mut rest = &*self.text;
-        self.list.iter().map(move |reply| {
-            let (text, behind) = rest.split_at(reply.length.min(rest.len()));
-            rest = behind;
-            // Written as JSON or from a string: it is UTF-8.
-            (reply.request, reply.status, str::from_utf8(text).unwrap_or("null"))
-        })
-    }
-
-    /// Bytes that they say.
-    pub(crate) fn size(&self) -> usize {
-        self.text.len()
-    }
-
-    /// Moves all of them behind those of another.
-    fn append_to(&mut self, other: &mut Self) {
-        if other.list.is_empty() {
-            std::mem::swap(self, other);
-        } else {
-            other.list.append(&mut self.list);
-            other.text.append(&mut self.text);
-        }
-    }
-
-    fn clear(&mut self) {
-        self.list.clear();
-        self.text.clear();
-        self.text.shrink_to(RETAINED);
     }
 }
 
@@ -154,6 +98,8 @@ pub(crate) struct View {
     pub(crate) channel_name: Option<Arc<str>>,
     pub(crate) connected: bool,
     pub(crate) ready: bool,
+    /// Connected, and trusted where a secret is set.
+    pub(crate) established: bool,
 }
 
 /// Where the outcome of one call arrives.
@@ -169,9 +115,10 @@ enum SlotState {
 }
 
 impl Link {
-    pub(crate) fn new(address: Arc<str>) -> Self {
+    pub(crate) fn new(address: Arc<str>, routes: Arc<Routes>) -> Self {
         Self {
             address,
+            routes,
             inner: Mutex::default(),
             waker: AtomicWaker::new(),
             kicked: AtomicBool::new(false),
@@ -187,16 +134,21 @@ impl Link {
         &self.address
     }
 
+    /// What its endpoint serves.
+    pub(crate) fn routes(&self) -> &Arc<Routes> {
+        &self.routes
+    }
+
     // Handlers and callers
 
     /// Leaves the outcomes of requests; `replies` is empty afterwards.
     pub(crate) fn reply(&self, replies: &mut Replies) {
-        if replies.list.is_empty() {
+        if replies.is_empty() {
             return;
         }
         let mut inner = self.lock();
         if inner.end.is_none() {
-            self.left.fetch_add(replies.text.len(), Ordering::SeqCst);
+            self.left.fetch_add(replies.size(), Ordering::SeqCst);
             replies.append_to(&mut inner.outgoing.replies);
         }
         drop(inner);
@@ -204,24 +156,46 @@ impl Link {
         self.kick();
     }
 
-    /// Leaves a call; `new` is told the key under which the outcome will be found.
-    pub(crate) fn call(
-        &self,
-        waker: &Waker,
-        new: impl FnOnce(CallKey) -> NewCall,
-    ) -> Result<CallKey, CloseReason> {
+    /// Leaves a call. Gives the key under which the outcome will be found.
+    pub(crate) fn call(&self, waker: &Waker, mut new: NewCall) -> Result<CallKey, CloseReason> {
+        let mut inner = self.lock();
+        let state = match &inner.end {
+            None => SlotState::Waiting(Some(waker.clone())),
+            Some(reason) => {
+                let reason = reason.clone();
+                SlotState::Done(Ok(inner.receive_after_the_end(&new).ok_or(reason)?))
+            }
+        };
+        inner.serial = inner.serial.wrapping_add(1);
+        let serial = inner.serial;
+        let key = key(inner.slots.insert(Slot { serial, state }), serial);
+        if inner.end.is_none() {
+            new.call = key;
+            inner.outgoing.calls.push(new);
+            drop(inner);
+            self.kick();
+        }
+        Ok(key)
+    }
+
+    /// Leaves a call whose outcome nobody waits for.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn post(&self, mut new: NewCall) -> Result<(), CloseReason> {
         let mut inner = self.lock();
         if let Some(reason) = &inner.end {
             return Err(reason.clone());
         }
-        inner.serial = inner.serial.wrapping_add(1);
-        let slot = Slot { serial: inner.serial, state: SlotState::Waiting(Some(waker.clone())) };
-        let serial = slot.serial;
-        let key = key(inner.slots.insert(slot), serial);
-        inner.outgoing.calls.push(new(key));
+        new.call = NOBODY;
+        inner.outgoing.calls.push(new);
         drop(inner);
         self.kick();
-        Ok(key)
+        Ok(())
+    }
+
+    /// Gives a request back that nobody takes any more.
+    pub(crate) fn give_back(&self, request: RequestId, message: Message) {
+        self.lock().outgoing.returned.push((request, message));
+        self.kick();
     }
 
     /// The outcome of a call, once.
@@ -245,18 +219,26 @@ impl Link {
         }
     }
 
-    /// The caller has gone before the outcome came.
+    /// The caller has gone before it took the outcome.
     pub(crate) fn cancel(&self, call: CallKey) {
         let mut inner = self.lock();
         if inner.slot(call).is_none() {
             return;
         }
-        inner.slots.remove(index(call));
-        if inner.end.is_none() {
+        let slot = inner.slots.remove(index(call));
+        if let SlotState::Done(outcome) = slot.state {
+            inner.take_back(outcome);
+        } else if inner.end.is_none() {
             inner.outgoing.cancelled.push(call);
-            drop(inner);
-            self.kick();
         }
+        drop(inner);
+        self.kick();
+    }
+
+    /// Asks for another line; where there is none to be had, for the end.
+    pub(crate) fn request_reconnect(&self) {
+        self.lock().outgoing.reconnect = true;
+        self.kick();
     }
 
     /// Asks for the end of the connection.
@@ -320,15 +302,26 @@ impl Link {
     /// Hands out outcomes and wakes the callers.
     pub(crate) fn complete(&self, outcomes: &mut Vec<(CallKey, CallOutcome)>) {
         let mut wakers = Vec::with_capacity(outcomes.len());
+        #[cfg(feature = "blocking")]
+        for (_, failed) in outcomes.iter().filter(|(call, outcome)| *call == NOBODY && outcome.is_err()) {
+            tracing::warn!(outcome = ?failed, "message not sent");
+        }
         let mut inner = self.lock();
         for (call, outcome) in outcomes.drain(..) {
-            let Some(slot) = inner.slot(call) else { continue };
+            let Some(slot) = inner.slot(call) else {
+                inner.take_back(outcome);
+                continue;
+            };
             if let SlotState::Waiting(waker) = std::mem::replace(&mut slot.state, SlotState::Done(outcome)) {
                 wakers.extend(waker);
             }
         }
+        let returned = !inner.outgoing.unreceived.is_empty();
         drop(inner);
         wakers.into_iter().for_each(Waker::wake);
+        if returned {
+            self.kick();
+        }
     }
 
     pub(crate) fn show(&self, view: View) {
@@ -341,14 +334,33 @@ impl Link {
     }
 
     /// The connection is over: calls that were left but not taken fail, and so do all from now on.
-    pub(crate) fn end(&self, reason: &CloseReason) {
+    /// Messages that nobody has received can still be.
+    pub(crate) fn end(&self, reason: &CloseReason, unreceived: Inbox) {
         let mut inner = self.lock();
         if inner.end.is_none() {
             inner.end = Some(reason.clone());
+            inner.unreceived = unreceived;
         }
-        inner.outgoing = Outgoing::default();
-        inner.view = View { channel_name: inner.view.channel_name.take(), ..View::default() };
+        let outgoing = std::mem::take(&mut inner.outgoing);
+        for received in outgoing.unreceived {
+            inner.unreceived.put_back(received);
+        }
         let mut wakers = Vec::new();
+        // Those who asked in the last moment come before the end.
+        for new in outgoing.calls {
+            let Some(done) = inner.receive_after_the_end(&new) else { continue };
+            match inner.slot(new.call) {
+                Some(slot) => {
+                    if let SlotState::Waiting(waker) =
+                        std::mem::replace(&mut slot.state, SlotState::Done(Ok(done)))
+                    {
+                        wakers.extend(waker);
+                    }
+                }
+                None => inner.take_back(Ok(done)),
+            }
+        }
+        inner.view = View { channel_name: inner.view.channel_name.take(), ..View::default() };
         for (_, slot) in &mut inner.slots {
             if let SlotState::Waiting(waker) = &mut slot.state {
                 wakers.extend(waker.take());
@@ -373,6 +385,24 @@ impl Link {
 }
 
 impl Inner {
+    /// A message that came before the end.
+    fn receive_after_the_end(&mut self, new: &NewCall) -> Option<Done> {
+        let wanted = new.kind == CallKind::Receive;
+        let message = wanted.then(|| self.unreceived.take(new.service_id, new.data_id)).flatten()?;
+        Some(Done::Received(Box::new(Received { message, line: self.unreceived.line() })))
+    }
+
+    /// A message whose receiver has gone waits for the next one.
+    fn take_back(&mut self, outcome: CallOutcome) {
+        let Ok(Done::Received(received)) = outcome else { return };
+        if self.end.is_some() {
+            // Nobody waits behind the end, so it is kept.
+            self.unreceived.put_back(*received);
+        } else {
+            self.outgoing.unreceived.push(*received);
+        }
+    }
+
     fn slot(&mut self, call: CallKey) -> Option<&mut Slot> {
         self.slots.get_mut(index(call)).filter(|slot| u64::from(slot.serial) == call >> 32)
     }
@@ -396,13 +426,16 @@ fn index(call: CallKey) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::Fault;
+    use crate::id::Status;
     use crate::message::Json;
     use bytes::Bytes;
     use std::time::Duration;
 
-    fn new_call(call: CallKey) -> NewCall {
+    fn new_call(kind: CallKind) -> NewCall {
         NewCall {
-            call,
+            call: 0,
+            kind,
             service_id: 10.into(),
             data_id: 1.into(),
             data: Bytes::from_static(b"null"),
@@ -413,7 +446,15 @@ mod tests {
     }
 
     fn link() -> Link {
-        Link::new("mem://test".into())
+        Link::new("mem://test".into(), Arc::default())
+    }
+
+    fn answered() -> Done {
+        Done::Answered(Status::OKAY, Json::NULL)
+    }
+
+    fn received() -> Done {
+        Done::Received(Box::new(Received { message: Message::new(10, 1, Json::NULL), line: 0 }))
     }
 
     fn poll(link: &Link, call: CallKey) -> Poll<CallOutcome> {
@@ -423,31 +464,73 @@ mod tests {
     #[test]
     fn an_outcome_is_found_once_under_its_key() {
         let link = link();
-        let call = link.call(Waker::noop(), new_call).unwrap();
+        let call = link.call(Waker::noop(), new_call(CallKind::Request)).unwrap();
         assert!(poll(&link, call).is_pending());
-        link.complete(&mut vec![(call, Ok((Status::OKAY, Json::NULL)))]);
-        assert_eq!(poll(&link, call), Poll::Ready(Ok((Status::OKAY, Json::NULL))));
+        link.complete(&mut vec![(call, Ok(answered()))]);
+        assert_eq!(poll(&link, call), Poll::Ready(Ok(answered())));
         assert!(matches!(poll(&link, call), Poll::Ready(Err(_))));
     }
 
     #[test]
     fn an_outcome_never_reaches_the_next_user_of_a_slot() {
         let link = link();
-        let first = link.call(Waker::noop(), new_call).unwrap();
+        let first = link.call(Waker::noop(), new_call(CallKind::Request)).unwrap();
         link.cancel(first);
-        let second = link.call(Waker::noop(), new_call).unwrap();
+        let second = link.call(Waker::noop(), new_call(CallKind::Request)).unwrap();
         assert_eq!(index(first), index(second));
-        link.complete(&mut vec![(first, Ok((Status::OKAY, Json::NULL)))]);
+        link.complete(&mut vec![(first, Ok(answered()))]);
         assert!(poll(&link, second).is_pending());
+    }
+
+    #[test]
+    fn a_message_whose_receiver_has_gone_is_given_back() {
+        let link = link();
+        let receive = || link.call(Waker::noop(), new_call(CallKind::Receive)).unwrap();
+        let unreceived = || {
+            let mut taken = Outgoing::default();
+            link.take(&mut taken);
+            taken.unreceived.len()
+        };
+        let gone = receive();
+        link.cancel(gone);
+        link.complete(&mut vec![(gone, Ok(received()))]);
+        assert_eq!(unreceived(), 1, "it went before the message came");
+        let late = receive();
+        link.complete(&mut vec![(late, Ok(received()))]);
+        link.cancel(late);
+        assert_eq!(unreceived(), 1, "it went before it took the message");
+        let last = receive();
+        link.complete(&mut vec![(last, Ok(received()))]);
+        link.cancel(last);
+        link.end(&CloseReason::Peer, Inbox::default());
+        let after = link.call(Waker::noop(), new_call(CallKind::Receive)).unwrap();
+        assert_eq!(poll(&link, after), Poll::Ready(Ok(received())), "it can be received behind the end");
+        assert_eq!(link.call(Waker::noop(), new_call(CallKind::Receive)), Err(CloseReason::Peer));
+    }
+
+    #[test]
+    fn who_asks_in_the_last_moment_receives_what_came_before_the_end() {
+        let link = link();
+        let (asks, gone) = (new_call(CallKind::Receive), new_call(CallKind::Receive));
+        let (asks, gone) = (link.call(Waker::noop(), asks).unwrap(), link.call(Waker::noop(), gone).unwrap());
+        link.lock().slots.remove(index(gone));
+        let mut inbox = Inbox::default();
+        inbox.put_back(Received { message: Message::new(10, 1, Json::NULL), line: 0 });
+        inbox.put_back(Received { message: Message::new(10, 1, Json::NULL), line: 0 });
+        link.end(&CloseReason::Peer, inbox);
+        assert_eq!(poll(&link, asks), Poll::Ready(Ok(received())));
+        let after = link.call(Waker::noop(), new_call(CallKind::Receive)).unwrap();
+        assert_eq!(poll(&link, after), Poll::Ready(Ok(received())));
+        assert!(link.call(Waker::noop(), new_call(CallKind::Receive)).is_err());
     }
 
     #[test]
     fn the_end_fails_every_call_before_and_after() {
         let link = link();
-        let call = link.call(Waker::noop(), new_call).unwrap();
-        link.end(&CloseReason::Peer);
+        let call = link.call(Waker::noop(), new_call(CallKind::Request)).unwrap();
+        link.end(&CloseReason::Peer, Inbox::default());
         assert_eq!(poll(&link, call), Poll::Ready(Err(CallFailure::Lost(CloseReason::Peer))));
-        assert_eq!(link.call(Waker::noop(), new_call), Err(CloseReason::Peer));
+        assert_eq!(link.call(Waker::noop(), new_call(CallKind::Request)), Err(CloseReason::Peer));
         assert!(link.closed.is_cancelled());
     }
 

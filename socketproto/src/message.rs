@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use bytestring::ByteString;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::Error as _;
@@ -60,6 +61,15 @@ impl Json {
         serde_json::from_str(&self.0)
     }
 
+    /// Reads the value as a type that is an object on the wire: serde would take a list of its fields as well.
+    pub(crate) fn decode_object<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        if self.as_str().starts_with('{') {
+            self.decode()
+        } else {
+            Err(serde::de::Error::custom("expected an object"))
+        }
+    }
+
     /// The JSON text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -68,6 +78,11 @@ impl Json {
     /// Whether the value is `null`.
     pub fn is_null(&self) -> bool {
         self.as_str() == "null"
+    }
+
+    /// The text as shared bytes.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        self.0.into_bytes()
     }
 
     /// Takes a text that is known to be one JSON value.
@@ -195,6 +210,22 @@ impl Message {
     /// Where the data do not fit the type.
     pub fn data<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         self.data.decode()
+    }
+
+    /// The data as a type, or this default where there are none: null.
+    ///
+    /// # Errors
+    /// Where there are data and they do not fit the type.
+    ///
+    /// ```
+    /// use socketproto::{Json, Message};
+    ///
+    /// assert_eq!(Message::new(10, 1, Json::NULL).data_or(5)?, 5);
+    /// assert_eq!(Message::new(10, 1, Json::encode(&7)?).data_or(5)?, 7);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub fn data_or<T: DeserializeOwned>(&self, default: T) -> Result<T, serde_json::Error> {
+        if self.data.is_null() { Ok(default) } else { self.data.decode() }
     }
 }
 

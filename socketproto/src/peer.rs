@@ -17,7 +17,8 @@ use crate::error::{Error, Operation};
 use crate::fault::Fault;
 use crate::id::{AuthState, DataId, ServiceId};
 use crate::link::Link;
-use crate::session::{CallFailure, CallKey, CallOutcome, NewCall};
+use crate::pending::Pending;
+use crate::session::{CallFailure, CallKind, CallOutcome, Done, NewCall};
 
 /// How long a call waits for its answer, unless [`PendingCall::timeout`] says otherwise (protocol.md 7.2).
 pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -55,6 +56,18 @@ impl Peer {
     /// The same peer; calls through it and its clones are counted here while they wait.
     pub(crate) fn counted(&self, calls: Arc<AtomicUsize>) -> Self {
         Self { calls: Some(calls), ..self.clone() }
+    }
+
+    /// An operation as errors call it; the caller's name of the datum goes before the endpoint's.
+    pub(crate) fn operation(
+        &self,
+        service_id: ServiceId,
+        data_id: DataId,
+        name: Option<&'static str>,
+    ) -> Operation {
+        let (service_name, known) = self.link.routes().snapshot().1.names().of(service_id, data_id);
+        let name = name.map(Arc::from).or(known);
+        Operation { service_id, service_name, data_id, name, peer: Arc::clone(self.link.address()) }
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
@@ -203,7 +216,7 @@ pub struct PendingCall<R> {
 
 enum CallState {
     Unsent(Result<Bytes, serde_json::Error>),
-    Waiting(CallKey),
+    Waiting(Pending),
     Over,
 }
 
@@ -259,41 +272,27 @@ impl<R> PendingCall<R> {
         self
     }
 
-    fn operation(&self) -> Box<Operation> {
-        Box::new(Operation {
-            service_id: self.service_id,
-            data_id: self.data_id,
-            name: self.name,
-            peer: Arc::clone(self.peer.link.address()),
-        })
+    /// Whether its connection runs on this thread.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn is_home(&self) -> bool {
+        self.peer.link.routes().is_home()
     }
 
-    /// Sends the request; gives the outcome where that is known at once.
-    fn send(&mut self, data: Result<Bytes, serde_json::Error>, cx: &Context<'_>) -> Poll<Result<(), Error>> {
-        let data = match data {
-            Ok(data) => data,
-            Err(source) => return Poll::Ready(Err(Error::Encode { operation: self.operation(), source })),
-        };
-        let (service_id, data_id) = (self.service_id, self.data_id);
-        let (timeout, nested) = (self.timeout, self.peer.nested);
-        let response = self.response;
-        let counted = self.peer.calls.as_ref().map(Counted::new);
-        let sent = self.peer.link.call(cx.waker(), |call| NewCall {
-            call,
-            service_id,
-            data_id,
+    fn operation(&self) -> Box<Operation> {
+        Box::new(self.peer.operation(self.service_id, self.data_id, self.name))
+    }
+
+    /// The request as it is left for the connection.
+    fn request(&self, data: Bytes) -> NewCall {
+        NewCall {
+            call: 0,
+            kind: CallKind::Request,
+            service_id: self.service_id,
+            data_id: self.data_id,
             data,
-            timeout,
-            nested,
-            response,
-        });
-        match sent {
-            Ok(call) => {
-                self.state = CallState::Waiting(call);
-                self.counted = counted;
-                Poll::Pending
-            }
-            Err(reason) => Poll::Ready(Err(self.lost(reason.to_string()))),
+            timeout: self.timeout,
+            nested: self.peer.nested,
+            response: self.response,
         }
     }
 
@@ -305,10 +304,12 @@ impl<R> PendingCall<R> {
 impl<R: DeserializeOwned> PendingCall<R> {
     fn judge(&self, outcome: CallOutcome) -> Result<R, Error> {
         match outcome {
-            Ok((status, data)) => match Fault::from_response(status, data.as_str()) {
+            Ok(Done::Answered(status, data)) => match Fault::from_response(status, data.as_str()) {
                 None => data.decode().map_err(|source| Error::Decode { operation: self.operation(), source }),
                 Some(fault) => Err(Error::Fault { operation: self.operation(), fault }),
             },
+            // Only requests are made here.
+            Ok(_) | Err(CallFailure::NotTrusted(_)) => Err(self.lost("no answer".to_owned())),
             Err(CallFailure::TimedOut) => {
                 Err(Error::TimedOut { operation: self.operation(), timeout: self.timeout })
             }
@@ -326,33 +327,23 @@ impl<R: DeserializeOwned> Future for PendingCall<R> {
     type Output = Result<R, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match std::mem::replace(&mut self.state, CallState::Over) {
-            CallState::Unsent(data) => match self.send(data, cx) {
-                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-                _ => Poll::Pending,
-            },
-            CallState::Waiting(call) => match self.peer.link.poll_call(call, cx) {
-                Poll::Ready(outcome) => {
-                    self.counted = None;
-                    Poll::Ready(self.judge(outcome))
+        if let CallState::Unsent(data) = &mut self.state {
+            let data = match std::mem::replace(data, Ok(Bytes::new())) {
+                Ok(data) => data,
+                Err(source) => {
+                    self.state = CallState::Over;
+                    return Poll::Ready(Err(Error::Encode { operation: self.operation(), source }));
                 }
-                Poll::Pending => {
-                    self.state = CallState::Waiting(call);
-                    Poll::Pending
-                }
-            },
-            CallState::Over => {
-                Poll::Ready(Err(self.lost("the call was polled after it was over".to_owned())))
-            }
+            };
+            self.counted = self.peer.calls.as_ref().map(Counted::new);
+            self.state = CallState::Waiting(Pending::new(Arc::clone(&self.peer.link), self.request(data)));
         }
-    }
-}
-
-impl<R> Drop for PendingCall<R> {
-    fn drop(&mut self) {
-        if let CallState::Waiting(call) = self.state {
-            self.peer.link.cancel(call);
-        }
+        let CallState::Waiting(pending) = &mut self.state else {
+            return Poll::Ready(Err(self.lost("the call was polled after it was over".to_owned())));
+        };
+        let outcome = std::task::ready!(Pin::new(pending).poll(cx));
+        (self.state, self.counted) = (CallState::Over, None);
+        Poll::Ready(self.judge(outcome))
     }
 }
 

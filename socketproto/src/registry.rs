@@ -1,9 +1,11 @@
-//! What an endpoint serves: collected while it is built, then turned into a dispatch table.
+//! What an endpoint serves: collected while it is built, then turned into the table it runs with.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::id::{DataId, ServiceId};
+use crate::id::{DataId, ServiceId, Status};
+use crate::routes::{Closure, Routes, key};
 use crate::service::{Entry, OwnService, ServiceTable};
 use crate::session::dispatch::{Dispatch, Route};
 
@@ -12,9 +14,15 @@ pub(crate) struct Registry<H> {
     handlers: Vec<Registered<H>>,
     /// Those of derived services, with the service's name.
     declared: Vec<(&'static str, OwnService)>,
-    services: Vec<(ServiceId, ServiceId)>,
+    services: Vec<(ServiceId, ServiceId, Option<PairNames>)>,
+    callbacks: Vec<(Option<ServiceId>, Option<DataId>, Closure)>,
     whitelist: Vec<(ServiceId, DataId)>,
+    data: Vec<(Vec<ServiceId>, DataId, String)>,
+    statuses: Vec<(Status, String)>,
 }
+
+/// The names of a service's request and response ids.
+pub(crate) type PairNames = (String, String);
 
 struct Registered<H> {
     /// How errors call it.
@@ -25,7 +33,8 @@ struct Registered<H> {
 
 /// One key of a handler.
 struct Declared {
-    service_id: Option<ServiceId>,
+    service_id: ServiceId,
+    /// None: all of them.
     data_id: Option<DataId>,
     entry: usize,
     name: &'static str,
@@ -34,7 +43,15 @@ struct Declared {
 
 impl<H> Registry<H> {
     pub(crate) const fn new() -> Self {
-        Self { handlers: Vec::new(), declared: Vec::new(), services: Vec::new(), whitelist: Vec::new() }
+        Self {
+            handlers: Vec::new(),
+            declared: Vec::new(),
+            services: Vec::new(),
+            callbacks: Vec::new(),
+            whitelist: Vec::new(),
+            data: Vec::new(),
+            statuses: Vec::new(),
+        }
     }
 
     /// Adds a derived service, its data ids shifted.
@@ -47,7 +64,7 @@ impl<H> Registry<H> {
                 self.whitelist.extend(data_id.map(|data_id| (service_id, data_id)));
             }
             let (name, timeout) = (declared.name(), declared.timeout());
-            routes.push(Declared { service_id: Some(service_id), data_id, entry, name, timeout });
+            routes.push(Declared { service_id, data_id, entry, name, timeout });
         }
         self.declared.extend(table.services().iter().map(|service| (table.name(), *service)));
         let name = if shift == 0 { table.name().to_owned() } else { format!("{} at {shift}", table.name()) };
@@ -55,27 +72,43 @@ impl<H> Registry<H> {
         Ok(())
     }
 
-    /// Adds a callback for one key; `None` stands for all ids.
+    /// Adds a callback for one key; `None` stands for all ids. A later one for the same key replaces it.
     pub(crate) fn add_callback(
         &mut self,
         service_id: Option<ServiceId>,
         data_id: Option<DataId>,
-        handler: H,
+        closure: Closure,
     ) {
-        let routes = vec![Declared { service_id, data_id, entry: 0, name: "callback", timeout: None }];
-        self.handlers.push(Registered { name: "a callback".to_owned(), routes, handler });
+        self.callbacks.push((service_id, data_id, closure));
     }
 
-    pub(crate) fn add_service(&mut self, request: ServiceId, response: ServiceId) {
-        self.services.push((request, response));
+    pub(crate) fn add_service(
+        &mut self,
+        (request, response): (ServiceId, ServiceId),
+        names: Option<PairNames>,
+    ) {
+        self.services.push((request, response, names));
     }
 
     pub(crate) fn add_to_whitelist(&mut self, service_id: ServiceId, data_id: DataId) {
         self.whitelist.push((service_id, data_id));
     }
 
-    /// The table, and the handlers in the order of its routes.
-    pub(crate) fn build(self, timeout: Duration) -> Result<(Dispatch, Vec<H>)> {
+    pub(crate) fn add_data(&mut self, service_ids: Vec<ServiceId>, data_id: DataId, name: String) {
+        self.data.push((service_ids, data_id, name));
+    }
+
+    pub(crate) fn add_status(&mut self, status: Status, name: String) {
+        self.statuses.push((status, name));
+    }
+
+    /// The table, and the handlers in the order of its routes; the last one, which `callbacks` makes, is the service of
+    /// all callbacks.
+    pub(crate) fn build(
+        self,
+        timeout: Duration,
+        callbacks: impl FnOnce(Arc<Routes>) -> H,
+    ) -> Result<(Arc<Routes>, Vec<H>)> {
         let mut dispatch = Dispatch::new();
         for (position, (owner, service)) in self.declared.iter().enumerate() {
             match clash(&self.declared[..position], service) {
@@ -83,36 +116,57 @@ impl<H> Registry<H> {
                 Some((_, other)) if is_same(other, service) => {}
                 Some(first) => return Err(contradiction(*first, (owner, *service))),
             }
-        }
-        for (request, response) in self.services {
-            // A program may declare by hand what one of its services brings along.
-            let brought = |(_, own): &(_, OwnService)| (own.request(), own.response()) == (request, response);
-            if !self.declared.iter().any(brought) {
-                dispatch.add_service(request, response)?;
-            }
+            let (request, response) =
+                (format!("{} request", service.name()), format!("{} response", service.name()));
+            dispatch.names_mut().name_service(service.request(), &request);
+            dispatch.names_mut().name_service(service.response(), &response);
         }
         for (service_id, data_id) in self.whitelist {
             dispatch.whitelist(service_id, data_id);
         }
-        let names: Vec<_> = self.handlers.iter().map(|handler| handler.name.clone()).collect();
+        let names: Vec<Box<str>> = self.handlers.iter().map(|handler| handler.name.as_str().into()).collect();
         let mut handlers = Vec::new();
         for (handler, registered) in self.handlers.into_iter().enumerate() {
             for Declared { service_id, data_id, entry, name, timeout: own } in registered.routes {
-                if let Some(reserved) = service_id.filter(|service_id| service_id.is_reserved()) {
-                    return Err(Error::ReservedSid { service_id: reserved });
+                let service = Some(service_id);
+                if service_id.is_reserved() {
+                    return Err(Error::ReservedSid { service_id });
+                }
+                if let Some(data_id) = data_id {
+                    dispatch.names_mut().name_data(service_id, data_id, name);
                 }
                 let route = Route { handler, entry, timeout: own.unwrap_or(timeout), name };
-                if let Some(before) = dispatch.insert(service_id, data_id, route) {
+                if let Some(before) = dispatch.insert(service, data_id, route) {
                     return Err(Error::DuplicateHandler {
-                        key: key(service_id, data_id).into(),
-                        first: names.get(before.handler).cloned().unwrap_or_default().into(),
+                        key: key(service, data_id).into(),
+                        first: names.get(before.handler).cloned().unwrap_or_default(),
                         second: registered.name.into(),
                     });
                 }
             }
             handlers.push(registered.handler);
         }
-        Ok((dispatch, handlers))
+        let routes = Routes::new(dispatch, names, timeout);
+        for (request, response, names) in self.services {
+            // A program may declare by hand what one of its services brings along.
+            let brought = |(_, own): &(_, OwnService)| (own.request(), own.response()) == (request, response);
+            if !self.declared.iter().any(brought) {
+                let names = names.as_ref().map(|(request, response)| (request.as_str(), response.as_str()));
+                routes.add_service((request, response), names)?;
+            }
+        }
+        for (service_ids, data_id, name) in self.data {
+            routes.add_data(&service_ids, data_id, &name);
+        }
+        for (status, name) in self.statuses {
+            routes.add_status(status, &name);
+        }
+        for (service_id, data_id, closure) in self.callbacks {
+            routes.register(service_id, data_id, closure)?;
+        }
+        let routes = Arc::new(routes);
+        handlers.push(callbacks(Arc::clone(&routes)));
+        Ok((routes, handlers))
     }
 }
 
@@ -148,15 +202,10 @@ fn contradiction(first: (&str, OwnService), second: (&str, OwnService)) -> Error
     }
 }
 
-fn key(service_id: Option<ServiceId>, data_id: Option<DataId>) -> String {
-    let service = service_id.map_or("any service".to_owned(), |service_id| service_id.to_string());
-    let data = data_id.map_or("any data".to_owned(), |data_id| data_id.to_string());
-    format!("{service} of {data}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::{Json, Message};
 
     static LAMP: ServiceTable = ServiceTable::new(
         "lamp",
@@ -169,13 +218,18 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(30);
 
+    fn closure() -> Closure {
+        Box::new(|_| Ok(Json::NULL))
+    }
+
     #[test]
     fn a_table_becomes_routes_to_its_entries() {
         let mut registry = Registry::new();
         registry.add_table(&LAMP, 0, "first").unwrap();
         registry.add_table(&LAMP, 100, "second").unwrap();
-        let (dispatch, handlers) = registry.build(TIMEOUT).unwrap();
-        assert_eq!(handlers, ["first", "second"]);
+        let (routes, handlers) = registry.build(TIMEOUT, |_| "callbacks").unwrap();
+        let (_, dispatch) = routes.snapshot();
+        assert_eq!(handlers, ["first", "second", "callbacks"]);
         let found = |service_id: u32, data_id: u32| {
             dispatch.find(service_id.into(), data_id.into()).map(|route| (route.handler, route.entry))
         };
@@ -185,15 +239,21 @@ mod tests {
         assert_eq!(found(30, 1), None);
         assert!(dispatch.is_whitelisted(11.into(), 101.into()));
         assert!(!dispatch.is_whitelisted(20.into(), 1.into()));
+        let described = |service_id: u32| {
+            dispatch.describe(Message::new(service_id, 101, Json::NULL).header()).to_string()
+        };
+        assert_eq!(described(20), "write data request (20) of on (data 101)");
+        assert_eq!(described(11), "read data response (11) of on (data 101), okay (0)");
     }
 
     #[test]
     fn two_handlers_for_one_datum_are_an_error_that_names_both() {
         let mut registry = Registry::new();
+        // Whichever is registered first.
+        registry.add_callback(Some(20.into()), Some(1.into()), closure());
         registry.add_table(&LAMP, 0, ()).unwrap();
-        registry.add_callback(Some(20.into()), Some(1.into()), ());
         assert_eq!(
-            registry.build(TIMEOUT).unwrap_err().to_string(),
+            registry.build(TIMEOUT, |_| ()).unwrap_err().to_string(),
             "write data request (20) of data 1 is served twice: by lamp and by a callback; \
              move one with `.service_at(SHIFT, ..)`"
         );
@@ -217,12 +277,14 @@ mod tests {
     fn a_fallback_takes_what_is_left_and_a_declared_time_goes_first() {
         let mut registry = Registry::new();
         registry.add_table(&RECORDER, 100, ()).unwrap();
-        let (dispatch, _) = registry.build(TIMEOUT).unwrap();
+        let (_, dispatch) = registry.build(TIMEOUT, |_| ()).unwrap().0.snapshot();
         let found =
             |data_id: u32| dispatch.find(40.into(), data_id.into()).map(|route| (route.entry, route.timeout));
         assert_eq!(found(101), Some((0, Duration::from_secs(2))));
         assert_eq!(found(1), Some((1, TIMEOUT)));
         assert_eq!(dispatch.response_of(42.into()), Some(43.into()));
+        let last = Message::new(40, 101, Json::NULL);
+        assert_eq!(dispatch.describe(last.header()).to_string(), "history request (40) of last (data 101)");
     }
 
     #[test]
@@ -234,13 +296,13 @@ mod tests {
         let mut registry = Registry::new();
         registry.add_table(&RECORDER, 0, ()).unwrap();
         registry.add_table(&SAME, 0, ()).unwrap();
-        registry.add_service(42.into(), 43.into());
-        assert!(registry.build(TIMEOUT).is_ok());
+        registry.add_service((42.into(), 43.into()), None);
+        assert!(registry.build(TIMEOUT, |_| ()).is_ok());
 
         let mut registry = Registry::new();
         registry.add_table(&RECORDER, 0, ()).unwrap();
         registry.add_table(&CROSSED, 0, ()).unwrap();
-        let error = registry.build(TIMEOUT).unwrap_err().to_string();
+        let error = registry.build(TIMEOUT, |_| ()).unwrap_err().to_string();
         assert!(
             error.contains("of crossed contradicts `#[sid(history, request = 40, response = 41)]`"),
             "{error}"
@@ -257,7 +319,7 @@ mod tests {
     #[test]
     fn a_callback_for_a_reserved_service_is_refused() {
         let mut registry = Registry::new();
-        registry.add_callback(Some(8.into()), None, ());
-        assert!(matches!(registry.build(TIMEOUT), Err(Error::ReservedSid { .. })));
+        registry.add_callback(Some(8.into()), None, closure());
+        assert!(matches!(registry.build(TIMEOUT, |_| ()), Err(Error::ReservedSid { .. })));
     }
 }

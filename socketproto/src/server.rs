@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
+use futures_util::future::Either;
 use tokio_util::sync::CancellationToken;
 
 use crate::actor::Endpoint;
@@ -15,16 +16,20 @@ use crate::error::{Error, Result};
 use crate::event::ConnectionEvent;
 use crate::fault::Fault;
 use crate::hosted::IntoService;
-use crate::id::{DataId, ServiceId};
+use crate::id::{DataId, ServiceId, ServiceIds, Status};
 use crate::limits::Limits;
 use crate::message::{Json, Message};
 use crate::peer::Peer;
+use crate::protocol::Protocol;
+use crate::registering::registers_at_run_time;
+use crate::routes::Routes;
 use crate::secret::Secret;
 use crate::service::{Call, Service};
 use crate::session::Role;
+use crate::signals;
 #[cfg(feature = "tls")]
 use crate::transport::ServerTls;
-use crate::transport::{self, Address, Options, Place, ServerSetup};
+use crate::transport::{self, Address, OpenListener, Options, Place, ServerSetup};
 
 /// How long requests that run may take when a server is shut down.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -56,9 +61,9 @@ pub struct Server(Arc<Inner>);
 
 struct Inner {
     address: String,
-    runtime: Runtime,
     listener: Addr<Listener>,
     peers: Peers,
+    routes: Arc<Routes>,
     closed: CancellationToken,
 }
 
@@ -67,18 +72,50 @@ impl Server {
     ///
     /// | address | listens on |
     /// | --- | --- |
-    /// | `tcp://HOST:PORT` | port 0 takes a free one |
+    /// | `tcp://HOST:PORT` | port 0 takes a free one. `0.0.0.0` is every IPv4 address of the machine, `[::]` every one of IPv4 and IPv6; of a name, as `localhost`, the first address that the machine has, and that alone |
     /// | `tls://HOST:PORT` | the same, by TLS (feature `tls`) |
     /// | `ws://HOST:PORT/PATH` | a port where the path, `/` unless said, gives a WebSocket, and nothing else is taken (feature `websocket`) |
     /// | `wss://HOST:PORT/PATH` | the same, by TLS (features `tls` and `websocket`) |
+    /// | `unix:///PATH` | a socket in the file system (feature `unix`, on Unix). The path is absolute, and taken as it is up to the `?` |
+    /// | `systemd://`, `systemd://INDEX`, `systemd://NAME` | the first listener that a service manager passes (`LISTEN_FDS`), one by its number from 0 on, or the first with this name (feature `unix`, on Unix) |
+    /// | `serial:///PATH` | a serial port (feature `serial`, on Unix) |
     /// | `mem://NAME` | this process; no name takes a free one |
     ///
     /// | option | of | meaning |
     /// | --- | --- | --- |
-    /// | `framing=stp`, `framing=length` | all; WebSockets carry no STP | fixes the framing, which the first byte of a client tells otherwise |
+    /// | `framing=stp`, `framing=length` | all but `ws` and `wss`, where it is length | fixes the framing, which the first byte of a client tells otherwise |
     /// | `ping=SECONDS`, `ping=off` | `ws`, `wss` | a peer that is silent for so long, 1 to 86400 s, is pinged, and is lost where it stays silent for as long again; 30 s unless said |
+    /// | `mode=0660` | `unix` | the permissions of the socket, octal, 0000 to 0777; without it 0600: its owner alone may connect |
+    ///
+    /// A Unix socket that a server left behind is replaced, once a failed attempt to connect has shown that nobody
+    /// listens; whatever else has the path is left as it is, and an error. The file is removed when the server shuts down.
+    /// Where somebody removes it earlier, connections live on, and nothing listens there again until the server is started
+    /// anew.
+    ///
+    /// A serial line has the options of [`Client::connect`](crate::Client::connect). It leads to one peer, which is there
+    /// whether anybody has been heard or not. A port that is missing, at the start or later, is opened when it is there;
+    /// one that is busy, forbidden or no serial port, or cannot do the rate, is an error of the start. Where the peer is
+    /// one of the Python library the address says `?peer=old`; without it this side calls no peer that has not said
+    /// HELLO.
     pub fn bind(address: impl Into<String>) -> ServerBuilder {
         ServerBuilder::new(Source::Address(address.into()))
+    }
+
+    /// Begins a server on a socket that listens already: one that was inherited, or made before the program gave up its
+    /// rights. It is closed with the server; the file of a Unix socket stays.
+    ///
+    /// ```
+    /// use socketproto::{Client, Server};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> socketproto::Result<()> {
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    /// let server = Server::from_listener(listener).start().await?;
+    /// let client = Client::connect(server.address()).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn from_listener(listener: impl Into<OpenListener>) -> ServerBuilder {
+        ServerBuilder::new(Source::Open(listener.into()))
     }
 
     /// Begins a server over a transport of the user's own.
@@ -113,6 +150,42 @@ impl Server {
         self.0.peers.list()
     }
 
+    /// The connection of the first peer that is there or comes, point to point as in the seed library: see [`Protocol`].
+    /// From this call on, what no callback takes is kept for `receive`. Where the peer has gone and connects again, this
+    /// gives its new connection.
+    ///
+    /// # Errors
+    /// [`Error::ShutDown`] where the server is closed.
+    ///
+    /// ```
+    /// use socketproto::{Client, Server, Status};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> socketproto::Result<()> {
+    /// let server = Server::bind("mem://").start().await?;
+    /// let client = Client::connect(server.address()).await?;
+    /// let protocol = server.protocol().await?;
+    /// assert!(client.protocol().send(50, 1, "hello", Status::OKAY, None).await);
+    /// let message = protocol.receive(50, 1, None).await.unwrap();
+    /// assert_eq!(message.data::<String>().unwrap(), "hello");
+    /// # Ok(()) }
+    /// ```
+    pub async fn protocol(&self) -> Result<Protocol> {
+        self.0.routes.buffer();
+        let first = std::pin::pin!(self.0.peers.first());
+        let closed = std::pin::pin!(self.closed());
+        match futures_util::future::select(closed, first).await {
+            Either::Left(_) => Err(Error::ShutDown),
+            Either::Right((peer, _)) => Ok(peer.protocol()),
+        }
+    }
+
+    /// What it serves.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn routes(&self) -> &Arc<Routes> {
+        &self.0.routes
+    }
+
     /// Stops accepting, lets run what runs for up to 5 s, sends what is left, closes, and ends the services: their
     /// `stopping` hooks have run when this returns, unless one takes longer than the time that is left.
     ///
@@ -129,16 +202,22 @@ impl Server {
         self.0.closed.cancelled().await;
     }
 
-    /// Waits for SIGINT or SIGTERM (elsewhere than on Unix: Ctrl-C), then shuts down.
+    /// Waits for SIGINT or SIGTERM (elsewhere than on Unix: Ctrl-C), then shuts down, as [`Server::shutdown`] does: what
+    /// runs has 5 s to end.
+    ///
+    /// A second signal ends the process at once, also while something hangs, with the code a shell gives for it: 130
+    /// for SIGINT, 143 for SIGTERM. So does every signal from then on, for the whole process, also when this future has
+    /// been dropped. Several servers may wait, the first signal is for all of them.
     ///
     /// # Errors
     /// [`Error::Config`] where signals cannot be waited for.
     pub async fn run_until_signal(&self) -> Result<()> {
-        let signalled = self.0.runtime.run(signal).await?;
-        signalled.map_err(|error| Error::Config { setting: "signals", reason: error.to_string().into() })?;
+        signals::first().await?;
         self.shutdown().await
     }
 }
+
+registers_at_run_time!(Server, |this| &this.0.routes);
 
 impl Inner {
     fn shutdown(&self, within: Duration) {
@@ -158,21 +237,6 @@ impl fmt::Debug for Server {
     }
 }
 
-#[cfg(unix)]
-async fn signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let (interrupted, terminated) = (std::pin::pin!(interrupt.recv()), std::pin::pin!(terminate.recv()));
-    futures_util::future::select(interrupted, terminated).await;
-    Ok(())
-}
-
-#[cfg(not(unix))]
-async fn signal() -> std::io::Result<()> {
-    tokio::signal::ctrl_c().await
-}
-
 /// What a server is told before it starts.
 #[must_use = "a server runs once it is started"]
 pub struct ServerBuilder {
@@ -186,6 +250,7 @@ pub struct ServerBuilder {
 enum Source {
     Address(String),
     Own(transport::Listener),
+    Open(OpenListener),
 }
 
 impl Source {
@@ -197,6 +262,7 @@ impl Source {
                 Ok((Some(place), options))
             }
             Self::Own(listener) => Ok((None, Options::of(listener.address())?)),
+            Self::Open(_) => Ok((None, Options::of("")?)),
         }
     }
 
@@ -205,6 +271,10 @@ impl Source {
         match self {
             Self::Address(address) => transport::bind(&Address::parse(&address)?, setup).await,
             Self::Own(listener) => Ok(listener),
+            Self::Open(listener) => {
+                let address = listener.address().into();
+                listener.listen().map_err(|source| Error::Bind { address, source })
+            }
         }
     }
 }
@@ -217,6 +287,14 @@ impl ServerBuilder {
     /// Clients have to prove that they know this secret before anything but public data is served.
     pub fn secret(mut self, secret: Secret) -> Self {
         self.settings.secret = Some(secret);
+        self
+    }
+
+    /// Lets clients authenticate by hand, where a secret is set: they have 60 s for it, and again after each public
+    /// request; once they begin, 10 s (protocol.md section 8). The default is false: 10 s from accept, unless there are
+    /// public data.
+    pub fn manual_auth(mut self, manual_auth: bool) -> Self {
+        self.settings.auto_auth = !manual_auth;
         self
     }
 
@@ -333,7 +411,37 @@ impl ServerBuilder {
 
     /// Declares a service of the application: messages of `request` are answered with `response`.
     pub fn add_service(mut self, request: impl Into<ServiceId>, response: impl Into<ServiceId>) -> Self {
-        self.settings.add_service(request.into(), response.into());
+        self.settings.add_service(request.into(), response.into(), None);
+        self
+    }
+
+    /// As `add_service`, with names for logs: `"history request"`, `"history response"`.
+    pub fn add_named_service(
+        mut self,
+        request: impl Into<ServiceId>,
+        response: impl Into<ServiceId>,
+        request_name: impl Into<String>,
+        response_name: impl Into<String>,
+    ) -> Self {
+        let names = (request_name.into(), response_name.into());
+        self.settings.add_service(request.into(), response.into(), Some(names));
+        self
+    }
+
+    /// Names a datum in logs, for one service id or several: `10`, or `[10, 20]`.
+    pub fn add_data(
+        mut self,
+        service_ids: impl ServiceIds,
+        data_id: impl Into<DataId>,
+        name: impl Into<String>,
+    ) -> Self {
+        self.settings.add_data(service_ids.into_service_ids(), data_id.into(), name.into());
+        self
+    }
+
+    /// Names a status in logs.
+    pub fn add_status(mut self, status: Status, name: impl Into<String>) -> Self {
+        self.settings.add_status(status, name.into());
         self
     }
 
@@ -448,7 +556,6 @@ impl ServerBuilder {
         settings.trust_certificates = setup.trusts_certificates();
         let endpoint = settings.build(Role::Server, &options)?;
         let runtime = Runtime::current()?;
-        let own = runtime.clone();
         runtime
             .run(move || async move {
                 let listener = source.open(&setup).await?;
@@ -457,11 +564,12 @@ impl ServerBuilder {
                     return Err(exposed(&address));
                 }
                 let endpoint = Arc::new(Endpoint::start(endpoint)?);
+                let routes = Arc::clone(&endpoint.routes);
                 let closed = CancellationToken::new();
                 let peers = Peers::default();
                 let listener = Listener::start(listener, endpoint, peers.clone(), closed.clone());
                 tracing::info!(%address, "server listens");
-                Ok(Server(Arc::new(Inner { address, runtime: own, listener, peers, closed })))
+                Ok(Server(Arc::new(Inner { address, listener, peers, routes, closed })))
             })
             .await?
     }
@@ -475,6 +583,20 @@ fn exposed(address: &str) -> Error {
              127.0.0.1, or accept that with `.allow_plaintext(true)`"
         )
         .into(),
+    }
+}
+
+/// An address alone, as [`Server::bind`] takes it.
+impl From<&str> for ServerBuilder {
+    fn from(address: &str) -> Self {
+        Server::bind(address)
+    }
+}
+
+/// An address alone.
+impl From<String> for ServerBuilder {
+    fn from(address: String) -> Self {
+        Server::bind(address)
     }
 }
 

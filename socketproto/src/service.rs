@@ -146,6 +146,8 @@ pub enum Step {
     Now(Result<(), Fault>),
     /// The reply comes later.
     Later(LocalBoxFuture<'static, Result<Vec<u8>, Fault>>),
+    /// Nobody here takes the request any more; its connection finds out who does.
+    Untaken,
 }
 
 impl fmt::Debug for Step {
@@ -154,6 +156,7 @@ impl fmt::Debug for Step {
             Self::Now(Ok(())) => "Now(Ok)",
             Self::Now(Err(_)) => "Now(Err)",
             Self::Later(_) => "Later",
+            Self::Untaken => "Untaken",
         })
     }
 }

@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-/// The cases of groups A, B, C and W; the numbers between them belong to cases that were left out when they were collected.
-const CASES: [(char, &[u32]); 4] = [
+/// The cases of the groups; the numbers between them belong to cases that were left out when they were collected.
+const CASES: [(char, &[u32]); 7] = [
     ('A', &[1, 2, 3, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19]),
     ('B', &[1, 2, 3, 4, 5, 6, 8, 9, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24]),
     ('C', &[2, 3, 4, 5, 7, 9, 10, 11, 12, 14, 15, 16, 17, 18]),
+    ('D', &[1, 2, 3, 4, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 23, 24, 25, 26, 27, 28]),
+    ('S', &[1, 2, 3, 4, 6, 7, 8, 9]),
+    ('U', &[1, 3, 4]),
     ('W', &[1, 2, 3, 4, 5, 6]),
 ];
 

@@ -5,16 +5,20 @@
 use std::future::Future;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, Once};
-use std::thread::{self, JoinHandle};
+use std::sync::Once;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use socketproto::{Server, ServerBuilder};
+use tokio::net::TcpSocket;
+
+use crate::program::{Log, wait_for_signal_handler};
 
 /// What takes longer is taken for a hang.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -59,7 +63,7 @@ impl Wire {
     }
 
     /// Takes the first frame off the input, if it is there as a whole. `seen` bytes were looked at before.
-    fn unwrap(self, input: &mut Vec<u8>, seen: &mut usize) -> Option<Vec<u8>> {
+    pub(crate) fn unwrap(self, input: &mut Vec<u8>, seen: &mut usize) -> Option<Vec<u8>> {
         match self {
             Self::Length => {
                 let (length, rest) = input.split_first_chunk()?;
@@ -190,9 +194,38 @@ impl Received {
     }
 }
 
+/// What a raw peer speaks over.
+trait Line: Read + Write + Send {
+    /// Says that nothing more will be sent.
+    fn finish(&self) -> io::Result<()>;
+
+    /// The same line once more.
+    fn another(&self) -> io::Result<Box<dyn Line>>;
+}
+
+impl Line for TcpStream {
+    fn finish(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+
+    fn another(&self) -> io::Result<Box<dyn Line>> {
+        Ok(Box::new(self.try_clone()?))
+    }
+}
+
+impl Line for UnixStream {
+    fn finish(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+
+    fn another(&self) -> io::Result<Box<dyn Line>> {
+        Ok(Box::new(self.try_clone()?))
+    }
+}
+
 /// A peer that sends bytes.
 pub(crate) struct Raw {
-    stream: TcpStream,
+    stream: Box<dyn Line>,
     pub(crate) wire: Wire,
     input: Vec<u8>,
     seen: usize,
@@ -200,8 +233,14 @@ pub(crate) struct Raw {
 
 impl Raw {
     pub(crate) fn connect(address: &str, wire: Wire) -> Self {
-        let place = address.strip_prefix("tcp://").expect("a TCP address");
-        let place = place.split('?').next().unwrap();
+        let place = address.split('?').next().unwrap();
+        if let Some(path) = place.strip_prefix("unix://") {
+            let stream = UnixStream::connect(path).expect("the server listens");
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.set_write_timeout(Some(PATIENCE)).unwrap();
+            return Self::over(Box::new(stream), wire);
+        }
+        let place = place.strip_prefix("tcp://").expect("a TCP or Unix address");
         Self::new(TcpStream::connect(place).expect("the server listens"), wire)
     }
 
@@ -213,6 +252,10 @@ impl Raw {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self::over(Box::new(stream), wire)
+    }
+
+    fn over(stream: Box<dyn Line>, wire: Wire) -> Self {
         Self { stream, wire, input: Vec::new(), seen: 0 }
     }
 
@@ -237,6 +280,15 @@ impl Raw {
 
     /// The next message; none at the end of the connection.
     pub(crate) fn receive(&mut self) -> Option<Received> {
+        self.next(is_end)
+    }
+
+    /// The same where a connection that is reset is a failure.
+    pub(crate) fn receive_clean(&mut self) -> Option<Received> {
+        self.next(|_| false)
+    }
+
+    fn next(&mut self, is_end: impl Fn(&io::Error) -> bool) -> Option<Received> {
         let mut chunk = vec![0; 64 * 1024];
         loop {
             if let Some(frame) = self.wire.unwrap(&mut self.input, &mut self.seen) {
@@ -246,9 +298,14 @@ impl Raw {
                 Ok(0) => return None,
                 Ok(count) => self.input.extend_from_slice(&chunk[..count]),
                 Err(error) if is_end(&error) => return None,
-                Err(error) => panic!("nothing came within {PATIENCE:?}: {error}"),
+                Err(error) => panic!("nothing came within {PATIENCE:?}, or the line broke: {error}"),
             }
         }
+    }
+
+    /// The same connection for another thread that writes.
+    pub(crate) fn writer(&self) -> Self {
+        Self::over(self.stream.another().unwrap(), self.wire)
     }
 
     /// Waits until a part of a message has come.
@@ -280,7 +337,7 @@ impl Raw {
 
     /// Says that nothing more will be sent.
     pub(crate) fn finish(&mut self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
+        self.stream.finish().unwrap();
     }
 }
 
@@ -295,9 +352,21 @@ pub(crate) fn probe(address: &str) {
     assert!(begun.elapsed() < PROBE_TIME, "answered after {:?}", begun.elapsed());
 }
 
-/// Runs a future to its end.
+/// Runs a future to its end, or fails instead of hanging.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    /// Cases have their own bounds of [`PATIENCE`], some of them one after the other.
+    const MOST: Duration = PATIENCE.saturating_mul(6);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(MOST, future).await.expect("it hangs") })
+}
+
+/// An address where nobody listens. While the socket lives nobody else is given its port; a server can still take it.
+pub(crate) fn nobody() -> (TcpSocket, String) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = format!("tcp://{}", socket.local_addr().unwrap());
+    (socket, address)
 }
 
 /// Starts a server in this process.
@@ -309,8 +378,7 @@ pub(crate) fn start(builder: ServerBuilder) -> Server {
 pub(crate) struct Echo {
     child: Child,
     pub(crate) address: String,
-    log: Arc<Mutex<String>>,
-    reader: Option<JoinHandle<()>>,
+    log: Log,
     level: &'static str,
 }
 
@@ -320,32 +388,30 @@ impl Echo {
     }
 
     pub(crate) fn with(arguments: &[&str], level: &'static str) -> Self {
-        let mut child = Command::new(example("echo"))
-            .args(arguments)
+        let mut command = Command::new(example("echo"));
+        command.args(arguments).stdin(Stdio::null());
+        Self::spawn(command, level)
+    }
+
+    /// The same by a command that ends in the `echo` example.
+    pub(crate) fn spawn(mut command: Command, level: &'static str) -> Self {
+        let mut child = command
             .env("RUST_LOG", level)
             // glibc would keep large blocks that were given back, once it has seen some: what a test measures then is
             // the allocator's habit.
             .env("MALLOC_MMAP_THRESHOLD_", "131072")
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the example runs");
-        let log = Arc::new(Mutex::new(String::new()));
-        let (stderr, lines) = (child.stderr.take().unwrap(), Arc::clone(&log));
-        let reader = thread::spawn(move || {
-            for line in BufReader::new(stderr).lines() {
-                let line = line.expect("the log is text");
-                lines.lock().unwrap().extend([&line, "\n"]);
-            }
-        });
+        let log = Log::of(child.stderr.take().unwrap());
         let mut first = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
         let address =
             first.trim_end().strip_prefix("listening on ").expect("it says where it listens").to_owned();
-        let echo = Self { child, address, log, reader: Some(reader), level };
-        echo.wait_for_signal_handler();
-        echo
+        // The example says where it listens before it waits for signals; until then they would kill it.
+        wait_for_signal_handler(child.id());
+        Self { child, address, log, level }
     }
 
     pub(crate) fn connect(&self, wire: Wire) -> Raw {
@@ -369,29 +435,23 @@ impl Echo {
     /// The same for a server that answers nobody before authentication.
     pub(crate) fn end_unasked(&mut self) -> String {
         assert!(self.child.try_wait().unwrap().is_none(), "it has ended by itself");
-        rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        rustix::process::kill_process(self.process(), Signal::TERM).unwrap();
+        self.ended()
+    }
+
+    /// The same for a server that has been told to end.
+    pub(crate) fn ended(&mut self) -> String {
         let status = self.child.wait().unwrap();
-        self.reader.take().unwrap().join().unwrap();
-        let log = std::mem::take(&mut *self.log.lock().unwrap());
+        let log = self.log.whole();
         assert!(status.success(), "{status}\n{log}");
         assert!(!log.contains("panicked") && !log.contains("poisoned"), "{log}");
         assert!(self.level != "warn" || log.lines().count() <= 50, "the log is flooded:\n{log}");
         log
     }
 
-    /// The example says where it listens before it waits for signals; until then they would kill it.
-    fn wait_for_signal_handler(&self) {
-        let status = format!("/proc/{}/status", self.child.id());
-        let deadline = Instant::now() + PATIENCE;
-        let handles = || {
-            let status = std::fs::read_to_string(&status).expect("/proc");
-            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("SigCgt").trim();
-            u64::from_str_radix(caught, 16).unwrap() >> (Signal::TERM.as_raw() - 1) & 1 == 1
-        };
-        while !handles() {
-            assert!(Instant::now() < deadline, "it never waits for signals");
-            thread::yield_now();
-        }
+    /// The process of the server.
+    pub(crate) fn process(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 
     /// What the process uses now.
@@ -439,7 +499,7 @@ impl Drop for Echo {
 }
 
 /// The path of an example; they are built where this one is missing.
-fn example(name: &str) -> PathBuf {
+pub(crate) fn example(name: &str) -> PathBuf {
     static BUILD: Once = Once::new();
     let own = std::env::current_exe().unwrap();
     let profile = own.parent().and_then(|deps| deps.parent()).expect("tests lie in target/PROFILE/deps");
@@ -476,7 +536,7 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    fn of(process: u32) -> Self {
+    pub(crate) fn of(process: u32) -> Self {
         /// Linux counts processor time for user space in hundredths of a second.
         const TICK: Duration = Duration::from_millis(10);
         let directory = PathBuf::from(format!("/proc/{process}"));

@@ -20,9 +20,16 @@ async fn wherever_a_line_is_cut_everything_ends_at_once() -> Result<()> {
             let setup = Setup::new(way).await?;
             assert_eq!(dialogue(&setup).await?, VALUE);
             for offset in 0..setup.line.bytes(direction) {
+                let before = setup.line.bytes(direction);
                 setup.line.cut(direction, offset);
                 let start = Instant::now();
-                let error = dialogue(&setup).await.unwrap_err();
+                let outcome = dialogue(&setup).await;
+                if outcome.is_ok() && setup.line.bytes(direction) - before <= offset {
+                    // Checksums are stuffed where they contain a colon, so one dialogue may be shorter than another.
+                    setup.line.clear();
+                    continue;
+                }
+                let error = outcome.unwrap_err();
                 assert!(
                     matches!(error, Error::NotReady { .. } | Error::ConnectionLost { .. }),
                     "{way} {direction:?} {offset}: {error}"

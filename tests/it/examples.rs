@@ -33,7 +33,7 @@ async fn quickstart_shows_a_dialogue_from_the_first_read_to_the_shutdown() {
     let url = first.strip_prefix("server listens on ").expect("the first line says where");
     assert!(url.starts_with("tcp://127.0.0.1:"), "{url}");
     let expected = format!(
-        "authenticated: trusted connection, on channel \"living room\"\n\
+        "authenticated: Trusted Connection, on channel \"living room\"\n\
          read temperature: 19.5 °C\n\
          wrote setpoint: now 22.5 °C\n\
          refused write: write data request (20) of setpoint (data 2) at {url}: \

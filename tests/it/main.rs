@@ -4,10 +4,15 @@
 
 mod auth;
 mod autobahn;
+mod blocking;
 mod both_ways;
 mod browser;
 #[cfg(target_os = "linux")]
+#[path = "../cases/cable.rs"]
+mod cable;
+#[cfg(target_os = "linux")]
 mod descriptors;
+mod dialogues;
 mod examples;
 mod failures;
 mod hooks_and_rules;
@@ -17,13 +22,20 @@ mod limits;
 mod load;
 mod own_transport;
 mod page;
+mod porting;
 mod process;
+mod protocol_api;
 mod python;
 mod reconnect;
 mod runtimes;
+#[cfg(target_os = "linux")]
+mod serial;
 mod services;
 mod support;
+mod tcp;
 mod thermostat;
 mod tls;
+#[cfg(target_os = "linux")]
+mod unix;
 mod vectors;
 mod websocket;

@@ -310,12 +310,13 @@ async fn two_handlers_for_one_datum_are_an_error_that_names_both(address: &str) 
         "read data request (10) of data 1 is served twice: by workshop and by Display; \
          move one with `.service_at(SHIFT, ..)`"
     );
-    let started = Client::connect(address)
-        .register_callback(None, None, |_| Ok(Json::NULL))
-        .register_callback(None, None, |_| Ok(Json::NULL))
+    let started = Server::bind(address)
+        .register_callback(Some(10.into()), Some(1.into()), |_| Ok(Json::NULL))
+        .service(Display { text: String::new() })
+        .start()
         .await;
     let error = started.unwrap_err().to_string();
-    assert!(error.starts_with("any service of any data is served twice: by a callback and by"), "{error}");
+    assert!(error.contains("served twice: by Display and by a callback"), "{error}");
 }
 
 async fn callbacks_are_found_from_the_exact_to_the_general(address: &str) {

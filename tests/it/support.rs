@@ -24,9 +24,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs to the end, or fails instead of hanging.
 pub(crate) async fn within<F: IntoFuture>(work: F) -> F::Output {
-    match tokio::time::timeout(PATIENCE, work).await {
+    within_time(PATIENCE, work).await
+}
+
+/// The same for work that takes longer than anything else.
+pub(crate) async fn within_time<F: IntoFuture>(time: Duration, work: F) -> F::Output {
+    match tokio::time::timeout(time, work).await {
         Ok(output) => output,
-        Err(_) => panic!("it hangs: no end within {PATIENCE:?}"),
+        Err(_) => panic!("it hangs: no end within {time:?}"),
     }
 }
 
@@ -124,9 +129,15 @@ pub(crate) fn example(name: &str) -> Command {
 
 /// The Python peer as a command.
 pub(crate) fn python_peer() -> Command {
-    let mut peer = command("python3");
-    peer.arg(repository().join("tests/python/peer.py"));
-    peer
+    python("peer.py")
+}
+
+/// A program of `tests/python` as a command.
+pub(crate) fn python(name: &str) -> Command {
+    let mut program = command("python3");
+    // It may import others of that folder, which is to stay as it is.
+    program.arg("-B").arg(repository().join("tests/python").join(name));
+    program
 }
 
 /// A command whose process ends with the test, however that ends.
@@ -137,9 +148,14 @@ pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
 }
 
 /// Runs a program to its end.
-pub(crate) async fn run(mut command: Command) -> Ended {
-    let output = within(command.output()).await.unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    Ended::new(output)
+pub(crate) async fn run(command: Command) -> Ended {
+    run_for(PATIENCE, command).await
+}
+
+/// Runs a program that may take so long to its end.
+pub(crate) async fn run_for(time: Duration, mut command: Command) -> Ended {
+    let output = within_time(time, command.output()).await;
+    Ended::new(output.unwrap_or_else(|error| panic!("{command:?}: {error}")))
 }
 
 /// What a program left behind.

@@ -182,6 +182,13 @@ async fn within_the_process() {
     suite(Way::of("mem://")).await;
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn over_a_unix_socket() {
+    let folder = tempfile::tempdir().expect("a folder");
+    suite(Way::of(&format!("unix://{}", folder.path().join("room.sock").display()))).await;
+}
+
 #[tokio::test]
 async fn over_websocket() {
     for address in ["ws://127.0.0.1:0", "ws://[::1]:0/rooms/living%20room?ping=1"] {

@@ -26,14 +26,22 @@ use crate::event::ConnectionEvent;
 use crate::link::{Link, Outgoing, View};
 use crate::peer::Peer;
 use crate::service::Hook;
-use crate::session::{CallKey, CallOutcome, CloseReason, Event, Incoming, RequestId, Session};
+use crate::session::{CallKey, CallOutcome, CloseReason, Config, Event, Incoming, RequestId, Session};
 use crate::transport::{Connected, Io, Opening};
 
 /// How long what is left to send may take when a connection is closed.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(150);
 
+/// How long a drained peer that was still sending may say nothing before its line is closed: it may be about to read what
+/// was answered last.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// How long a client's services may take to end; with the time above it stays below 200 ms (protocol.md section 4).
 const SERVICES_TIMEOUT: Duration = Duration::from_millis(40);
+
+/// How long a client that is awaited waits for the first answer on a line without an end of connection: as long as for
+/// HELLO elsewhere (protocol.md section 3). Where somebody has been heard, twice as long for all of it.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often a connection that is short of memory looks again.
 const MEMORY_RETRY: Duration = Duration::from_millis(50);
@@ -75,6 +83,8 @@ struct Handshake {
 /// The actor of one connection; a client's has one line after the other.
 pub(crate) struct Connection {
     session: Session,
+    /// The version of the endpoint's table that the session knows.
+    version: u64,
     link: Arc<Link>,
     endpoint: Arc<Endpoint>,
     peer: Peer,
@@ -91,12 +101,16 @@ pub(crate) struct Connection {
     outcomes: Vec<(CallKey, CallOutcome)>,
     shown: View,
     ready: Option<ReadySender>,
+    /// Since when an answer is waited for that may never come: the line has no end of connection.
+    awaited_since: Option<Instant>,
     /// Since when calls can be made on this line.
     ready_since: Option<Instant>,
     was_ready: bool,
     on_end: Option<OnEnd>,
     drain_until: Option<Instant>,
     flush_until: Option<Instant>,
+    /// How long a peer that still sends may put that off: a drain that is over early has time left.
+    linger_until: Option<Instant>,
     /// How long the services may take to end.
     end_until: Option<Instant>,
     /// Bytes that were held at the end of the last turn.
@@ -115,8 +129,11 @@ impl Connection {
             let Start { line, link, endpoint, dialer, ready, on_end } = start;
             // At the level of errors, so that every line of the connection's log names its peer.
             let span = error_span!("connection", peer = %link.address(), channel = tracing::field::Empty);
+            let (version, dispatch) = endpoint.routes.snapshot();
+            let config = Config { dispatch, ..endpoint.config.clone() };
             let mut connection = Self {
-                session: Session::waiting(endpoint.config.clone(), now()),
+                session: Session::waiting(config, now()),
+                version,
                 peer: Peer::of_endpoint(Arc::clone(&link)),
                 link,
                 line: None,
@@ -131,11 +148,13 @@ impl Connection {
                 outcomes: Vec::new(),
                 shown: View::default(),
                 ready,
+                awaited_since: None,
                 ready_since: None,
                 was_ready: false,
                 on_end: Some(on_end),
                 drain_until: None,
                 flush_until: None,
+                linger_until: None,
                 end_until: None,
                 held: 0,
                 retry_at: None,
@@ -153,6 +172,7 @@ impl Connection {
     fn turn(&mut self, addr: impl Fn() -> Addr<Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
         self.link.register(cx);
         let now = now();
+        self.refresh_routes();
         self.take_outgoing(now);
         if self.timer.is_due(now) {
             self.session.handle_timeout(now);
@@ -166,8 +186,11 @@ impl Connection {
         if let Some(Err(reason)) = self.line.as_mut().map(|line| line.read(&mut self.session, cx, now)) {
             self.session.close(reason);
         }
+        if self.answer_until().is_some_and(|until| until <= now) {
+            self.session.end(self.session.why_not_ready());
+        }
         if self.drain_until.is_some_and(|until| until <= now || self.session.is_idle()) {
-            self.drain_until = None;
+            self.linger_until = self.drain_until.take();
             match self.opening.take() {
                 Some(_) => self.session.end(CloseReason::Local),
                 None => self.session.close(CloseReason::Local),
@@ -189,7 +212,8 @@ impl Connection {
             cx.waker().wake_by_ref();
         }
         let dialing = self.dialer.as_ref().and_then(Dialer::deadline);
-        let ends = [self.drain_until, self.flush_until, self.end_until, self.opening_until()];
+        let ends =
+            [self.drain_until, self.flush_until, self.end_until, self.opening_until(), self.answer_until()];
         let deadlines = [self.session.poll_timeout(), dialing, self.retry_at].into_iter().chain(ends);
         self.timer.arm(deadlines.flatten().min(), cx);
         Poll::Pending
@@ -263,6 +287,9 @@ impl Connection {
 
     /// A line is there: the session begins on it.
     fn begin(&mut self, line: Pump, certificate: Option<Arc<[u8]>>, now: Instant) {
+        if self.ready.is_some() && self.endpoint.config.serial {
+            self.awaited_since.get_or_insert(now);
+        }
         self.session.reopen(now);
         if line.keeps_borders() {
             self.session.expect_datagrams(now);
@@ -280,6 +307,16 @@ impl Connection {
         self.show();
         tell(&self.handlers, &Hook::PeerConnected(self.peer.clone()));
         self.endpoint.announce(&self.peer, &ConnectionEvent::Connected);
+        // What a service of this peer or a follower has just registered holds from the first message on.
+        self.refresh_routes();
+    }
+
+    /// Takes over what was registered since the last time.
+    fn refresh_routes(&mut self) {
+        if let Some((version, dispatch)) = self.endpoint.routes.newer(self.version) {
+            self.version = version;
+            self.session.set_dispatch(dispatch);
+        }
     }
 
     /// Where the session has ended its line: sends what is left, for a moment, then goes on without a line or ends.
@@ -288,12 +325,29 @@ impl Connection {
         if self.opening.is_some() && !self.has_ended() {
             return Poll::Pending;
         }
+        if reason == CloseReason::PeerRestarted && self.line.is_some() && self.drain_until.is_none() {
+            self.begin_again(&reason, now);
+            // What came behind the news has to be read.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if let Some(line) = &mut self.line {
             let until = *self.flush_until.get_or_insert(now + FLUSH_TIMEOUT);
             match reason {
                 CloseReason::Peer => line.shutdown_now(cx),
                 CloseReason::Transport(_) | CloseReason::Handshake { .. } => {}
-                _ if until > now => ready!(line.poll_shutdown(&self.session, cx)),
+                _ if until > now => {
+                    ready!(line.poll_shutdown(&self.session, cx));
+                    // A peer that broke a rule is not listened to any longer.
+                    if reason == CloseReason::Local {
+                        let mut heard = false;
+                        let ended = line.poll_ended(cx, &mut heard);
+                        if let Some(most) = self.linger_until.filter(|_| heard) {
+                            self.flush_until = Some(until.max(most.min(now + LINGER)));
+                        }
+                        ready!(ended);
+                    }
+                }
                 _ => {}
             }
             self.lose_line(&reason, now);
@@ -313,14 +367,44 @@ impl Connection {
         if until > now { self.endpoint.lifeline.poll_ended(cx) } else { Poll::Ready(()) }
     }
 
+    /// The peer has restarted at the other end of a line that is still there.
+    fn begin_again(&mut self, reason: &CloseReason, now: Instant) {
+        let Some(line) = self.line.take() else { return };
+        self.ready_since = None;
+        self.part(reason);
+        self.begin(line, None, now);
+    }
+
+    /// When whoever awaits the client is told that nobody answers.
+    fn answer_until(&self) -> Option<Instant> {
+        let since = self.awaited_since.filter(|_| self.ready.is_some() && self.line.is_some())?;
+        Some(since + if self.session.has_heard() { 2 * ANSWER_TIMEOUT } else { ANSWER_TIMEOUT })
+    }
+
     /// The line is gone: nobody waits for it any more.
     fn lose_line(&mut self, reason: &CloseReason, now: Instant) {
         if self.line.take().is_none() {
             return;
         }
+        let ready_for = self.ready_since.take().map(|since| now.saturating_duration_since(since));
+        if let Some(ready) = self.ready.take() {
+            self.session.end(reason.clone());
+            let _ = ready.send(Err(reason.clone()));
+        }
+        let goes_on = self.session.goes_on();
+        if ready_for.is_some() || !goes_on {
+            info!(%reason, "disconnected");
+        }
+        if let Some(dialer) = self.dialer.as_mut().filter(|_| goes_on) {
+            dialer.lost(reason, ready_for, now);
+        }
+        self.part(reason);
+    }
+
+    /// Parts from the peer: what ran for it is cancelled, and everybody is told.
+    fn part(&mut self, reason: &CloseReason) {
         self.endpoint.memory.report(&self.link, 0, self.held);
         (self.held, self.retry_at) = (0, None);
-        info!(%reason, "disconnected");
         self.flush_until = None;
         for handler in 0..self.handlers.len() {
             self.cancel(handler, None);
@@ -329,14 +413,6 @@ impl Connection {
             gatekeeper.clear();
         }
         let handlers = std::mem::take(&mut self.handlers);
-        let ready_for = self.ready_since.take().map(|since| now.saturating_duration_since(since));
-        if let Some(ready) = self.ready.take() {
-            self.session.end(reason.clone());
-            let _ = ready.send(Err(reason.clone()));
-        }
-        if let Some(dialer) = &mut self.dialer {
-            dialer.lost(reason, ready_for, now);
-        }
         self.show();
         let reason: Box<str> = reason.to_string().into();
         tell(&handlers, &Hook::PeerGone { peer: self.peer.clone(), reason: reason.as_ref().into() });
@@ -357,8 +433,18 @@ impl Connection {
         for call in taken.calls.drain(..) {
             self.session.handle_call(call, now);
         }
+        for (request, message) in taken.returned.drain(..) {
+            self.session.handle_returned(request, message, now);
+        }
+        for received in taken.unreceived.drain(..) {
+            self.session.handle_unreceived(received);
+        }
         for call in &taken.cancelled {
             self.session.handle_cancel(*call, now);
+        }
+        if taken.reconnect {
+            self.session.close(CloseReason::Reconnect);
+            self.dialer.iter_mut().for_each(Dialer::hurry);
         }
         if taken.close {
             self.session.end(CloseReason::Local);
@@ -443,6 +529,9 @@ impl Connection {
         self.show();
         let event = if self.was_ready { ConnectionEvent::Reconnected } else { ConnectionEvent::Ready };
         self.was_ready = true;
+        if let Some(dialer) = &mut self.dialer {
+            dialer.ready();
+        }
         self.endpoint.announce(&self.peer, &event);
         if let Some(ready) = self.ready.take() {
             let _ = ready.send(Ok(()));
@@ -474,6 +563,7 @@ impl Connection {
             channel_name: self.session.channel_name().cloned(),
             connected: self.line.is_some() && self.session.close_reason().is_none(),
             ready: self.session.is_ready(),
+            established: self.line.is_some() && self.session.is_established(),
         };
         if view != self.shown {
             if let Some(name) =
@@ -491,7 +581,7 @@ impl Connection {
         let reason = self.session.close_reason().cloned().unwrap_or(CloseReason::Local);
         self.session.end(reason.clone());
         self.lose_line(&reason, now());
-        self.link.end(&reason);
+        self.link.end(&reason, self.session.take_inbox());
         if let Some(on_end) = self.on_end.take() {
             on_end();
         }

@@ -34,7 +34,7 @@ pub(crate) async fn connect(connect: Connect) -> Result<Peer> {
         Some(dial(&connector).await.map_err(failed)?)
     };
     let shown = line.as_ref().map_or_else(|| address.clone().into(), |line| Arc::clone(&line.peer));
-    let link = Arc::new(Link::new(shown));
+    let link = Arc::new(Link::new(shown, Arc::clone(&endpoint.routes)));
     let peer = Peer::of_client(Arc::clone(&link));
     let endpoint = Arc::new(Endpoint::start(endpoint)?);
     let dialer = Some(Dialer::new(connector, backoff, line.is_some()));

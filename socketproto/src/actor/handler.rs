@@ -210,7 +210,14 @@ impl<S: Service> HandlerActor<S> {
                 later = Some(future);
                 None
             }
-            Err(fault) => Some(Err(fault)),
+            Ok(Step::Untaken) => {
+                link.give_back(id, request.message());
+                None
+            }
+            Err(fault) => {
+                panicked(link, request);
+                Some(Err(fault))
+            }
         });
         if let Some(future) = later {
             let task = Task::new(future, Ticket::new(Arc::clone(link), id));
@@ -278,6 +285,14 @@ impl Exclusive {
     fn waits_for(&self, batch: &Batch) -> bool {
         self.id.0 == connection_id(&batch.link) && self.calls.load(Ordering::Acquire) > 0
     }
+}
+
+/// Says whose handler it was.
+fn panicked(link: &Link, request: &Request) {
+    let (_, table) = link.routes().snapshot();
+    let channel = link.view().channel_name;
+    let (message, peer) = (table.describe(request.header()), link.address());
+    tracing::error!(%message, %peer, channel = channel.as_deref(), "its handler panicked");
 }
 
 fn busy() -> Fault {

@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorFuture, Addr, AsyncContext, Context, Handler, Message};
 use rustc_hash::FxHashMap;
+use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::actor::Endpoint;
 use crate::actor::connection::{Connection, Drain, Start};
+use crate::actor::repeats::Repeats;
 use crate::link::Link;
 use crate::peer::Peer;
 use crate::transport::{self, Connected};
@@ -24,6 +26,9 @@ const ACCEPTS_PER_TURN: usize = 64;
 /// The wait after an error of accept, doubled with each further one (protocol.md section 8).
 const MIN_BACKOFF: Duration = Duration::from_millis(10);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
+
+/// An error of accept after this time without one is told as a new one.
+const FORGIVEN: Duration = Duration::from_secs(60);
 
 /// Descriptors that connections leave to the rest of the program (protocol.md section 8).
 const SPARE_DESCRIPTORS: usize = 64;
@@ -49,7 +54,13 @@ impl Message for Gone {
 
 /// The connections of a server, for those who hold its handle.
 #[derive(Clone, Default)]
-pub(crate) struct Peers(Arc<Mutex<BTreeMap<u64, Peer>>>);
+pub(crate) struct Peers(Arc<PeerList>);
+
+#[derive(Default)]
+struct PeerList {
+    peers: Mutex<BTreeMap<u64, Peer>>,
+    arrived: Notify,
+}
 
 impl Peers {
     /// In the order in which they were accepted.
@@ -57,9 +68,22 @@ impl Peers {
         self.lock().values().cloned().collect()
     }
 
+    /// The first that is connected, or the next.
+    pub(crate) async fn first(&self) -> Peer {
+        loop {
+            let mut arrived = std::pin::pin!(self.0.arrived.notified());
+            // Before the look, so that none is missed.
+            arrived.as_mut().enable();
+            if let Some(first) = self.list().into_iter().find(Peer::is_connected) {
+                return first;
+            }
+            arrived.await;
+        }
+    }
+
     /// Each change of the map is one step, so a poisoned lock holds a sound map.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Peer>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -74,6 +98,8 @@ pub(crate) struct Listener {
     max_connections: usize,
     backoff: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
+    /// The errors of accept, and when the last one came.
+    failed: (Repeats, Option<Instant>),
     refused: u64,
     shutdown_until: Option<Instant>,
     /// How long the services may take to end, once the last connection has.
@@ -111,6 +137,7 @@ impl Listener {
                 per_address: FxHashMap::default(),
                 backoff: MIN_BACKOFF,
                 waiting: None,
+                failed: Default::default(),
                 refused: 0,
                 shutdown_until: None,
                 ending: None,
@@ -132,7 +159,7 @@ impl Listener {
                     self.admit(line, &addr);
                 }
                 Err(error) => {
-                    warn!(%error, wait = ?self.backoff, "cannot accept");
+                    self.tell_failure(&error.to_string());
                     self.waiting = Some(Box::pin(tokio::time::sleep(self.backoff)));
                     self.backoff = (self.backoff * 2).min(MAX_BACKOFF);
                 }
@@ -140,6 +167,21 @@ impl Listener {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// While descriptors are short this may go on for hours, with successes in between.
+    fn tell_failure(&mut self, error: &str) {
+        let (repeats, last) = &mut self.failed;
+        if last.replace(Instant::now()).is_some_and(|last| last.elapsed() > FORGIVEN) {
+            *repeats = Repeats::default();
+        }
+        let tell = repeats.add(error);
+        let (wait, failures) = (self.backoff, repeats.count());
+        if tell {
+            warn!(error, failures, ?wait, "cannot accept; repeated failures are logged at debug level");
+        } else {
+            debug!(error, failures, ?wait, "cannot accept");
+        }
     }
 
     fn admit(&mut self, line: Connected, addr: impl Fn() -> Addr<Self>) {
@@ -158,7 +200,7 @@ impl Listener {
         if let Some(ip) = ip {
             *self.per_address.entry(ip).or_default() += 1;
         }
-        let link = Arc::new(Link::new(Arc::clone(&line.peer)));
+        let link = Arc::new(Link::new(Arc::clone(&line.peer), Arc::clone(&self.endpoint.routes)));
         self.peers.lock().insert(id, Peer::of_endpoint(Arc::clone(&link)));
         let listener = addr();
         let on_end = Box::new(move || listener.do_send(Gone(id)));
@@ -166,6 +208,7 @@ impl Listener {
         let (line, dialer, ready) = (Some(line), None, None);
         let addr = Connection::start(Start { line, link, endpoint, dialer, ready, on_end });
         self.connections.insert(id, Member { addr, ip });
+        self.peers.0.arrived.notify_waiters();
     }
 
     /// The limit that one more connection would exceed.

@@ -104,7 +104,9 @@ mod tests {
     const MIB: usize = 1024 * 1024;
 
     fn links(count: usize) -> Vec<Arc<Link>> {
-        (0..count).map(|number| Arc::new(Link::new(format!("mem://{number}").into()))).collect()
+        (0..count)
+            .map(|number| Arc::new(Link::new(format!("mem://{number}").into(), Arc::default())))
+            .collect()
     }
 
     fn is_shed(link: &Link) -> bool {

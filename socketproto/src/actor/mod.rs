@@ -20,6 +20,7 @@ pub(crate) mod listener;
 mod memory;
 mod own_thread;
 mod pump;
+mod repeats;
 pub(crate) mod runtime;
 mod task;
 mod ticket;
@@ -41,6 +42,7 @@ use crate::event::ConnectionEvent;
 use crate::fault::Fault;
 use crate::peer::Peer;
 use crate::registry::Registry;
+use crate::routes::Routes;
 use crate::secret::{Secret, random_hex};
 use crate::service::{Door, Hook, Service};
 use crate::session::Config;
@@ -94,6 +96,7 @@ pub(crate) fn new_session() -> Result<Arc<str>> {
 /// What an endpoint is made of, before it runs.
 pub(crate) struct StartEndpoint {
     pub(crate) config: Config,
+    pub(crate) routes: Arc<Routes>,
     pub(crate) handlers: Vec<StartHandler>,
     pub(crate) secret: Option<Secret>,
     pub(crate) authorize: Option<Authorize>,
@@ -103,6 +106,7 @@ pub(crate) struct StartEndpoint {
 /// What the connections of one endpoint share. When the last of them is gone its actors end.
 pub(crate) struct Endpoint {
     pub(crate) config: Config,
+    pub(crate) routes: Arc<Routes>,
     handlers: Vec<Hosted>,
     authenticator: Option<Addr<Authenticator>>,
     authorize: Option<Authorize>,
@@ -119,9 +123,11 @@ enum Hosted {
 impl Endpoint {
     /// Starts the actors of an endpoint on this thread.
     pub(crate) fn start(start: StartEndpoint) -> Result<Self> {
+        start.routes.settle();
         let mut endpoint = Self {
             memory: Memory::new(start.config.limits.max_memory),
             config: start.config,
+            routes: start.routes,
             handlers: Vec::new(),
             authenticator: None,
             authorize: start.authorize,
@@ -176,6 +182,8 @@ impl Endpoint {
             }
         }
         self.lifeline.cut();
+        // A closure may hold a handle of its own endpoint, which would never go.
+        self.routes.clear();
     }
 
     /// Tells the application.

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -32,13 +32,15 @@ pub(super) struct Pump {
     input: BytesMut,
     /// The line has taken bytes that it may still hold.
     unflushed: bool,
+    /// The other side has been told that nothing more comes.
+    finished: bool,
     /// What is told to a line that puts whole frames together, and by it.
     notes: Option<Arc<Notes>>,
 }
 
 impl Pump {
     pub(super) fn new(stream: Box<dyn Stream>, notes: Option<Arc<Notes>>) -> Self {
-        Self { stream, input: BytesMut::new(), unflushed: false, notes }
+        Self { stream, input: BytesMut::new(), unflushed: false, finished: false, notes }
     }
 
     /// Whether the line carries whole frames.
@@ -91,7 +93,7 @@ impl Pump {
         }
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
-            std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
             self.input.extend_from_slice(buffer.filled());
             Poll::Ready(Ok(buffer.filled().len()))
         })
@@ -144,13 +146,31 @@ impl Pump {
 
     /// Ends the line once everything has been written.
     pub(super) fn poll_shutdown(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<()> {
+        if self.finished {
+            return Poll::Ready(());
+        }
         if !session.poll_transmit().is_empty() {
             return Poll::Pending;
         }
         if let (Some(notes), Some(reason)) = (&self.notes, session.close_reason()) {
             notes.say(farewell(reason, session.is_server()));
         }
-        Pin::new(&mut self.stream).poll_shutdown(cx).map(|_| ())
+        self.finished = ready!(Pin::new(&mut self.stream).poll_shutdown(cx)).is_ok();
+        Poll::Ready(())
+    }
+
+    /// Waits for the end of the other side too. Closing a socket with bytes unread would reset it, and what was sent
+    /// last could be lost on its way. `heard` is set where something came meanwhile.
+    pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>, heard: &mut bool) -> Poll<()> {
+        for _ in 0..READS_PER_TURN {
+            self.input.clear();
+            if !self.finished || matches!(ready!(self.poll_read(cx)), Ok(0) | Err(_)) {
+                return Poll::Ready(());
+            }
+            *heard = true;
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Says goodbye to a peer that has closed, as far as that goes without waiting.

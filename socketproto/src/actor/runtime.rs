@@ -12,6 +12,17 @@ use actix_rt::{Arbiter, ArbiterHandle};
 
 use crate::error::{Error, Result};
 
+/// The arbiter of the calling thread, inside an actix program: endpoints that it starts live there.
+fn in_place() -> Option<ArbiterHandle> {
+    Arbiter::try_current().filter(|_| System::is_registered())
+}
+
+/// Whether endpoints that this thread starts live on it, so that it must not wait for them.
+#[cfg(feature = "blocking")]
+pub(crate) fn is_in_place() -> bool {
+    in_place().is_some()
+}
+
 /// The process's own thread, once it runs.
 static SHARED: Mutex<Option<ArbiterHandle>> = Mutex::new(None);
 
@@ -22,10 +33,7 @@ pub(crate) struct Runtime(ArbiterHandle);
 impl Runtime {
     /// The runtime of the calling thread, or the process's.
     pub(crate) fn current() -> Result<Self> {
-        match Arbiter::try_current() {
-            Some(arbiter) if System::is_registered() => Ok(Self(arbiter)),
-            _ => Self::shared(),
-        }
+        in_place().map_or_else(Self::shared, |arbiter| Ok(Self(arbiter)))
     }
 
     /// Runs a future on the runtime and waits for its result, on any executor.

@@ -9,11 +9,13 @@
 //! {"data_id":2,"service_id":20,"status":0,"data":22.5}  d2 6f fa 0a
 //! ```
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
-use serde::de::{Deserializer, Error, Unexpected, Visitor};
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Unexpected, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Decoded, EncodeError, Format, FrameError, MAX_NESTING, malformed, parse};
@@ -63,62 +65,121 @@ fn put_number(out: &mut BytesMut, key: &str, number: impl itoa::Integer) {
     out.put_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// The object of a frame. The derive refuses a key given twice, in whatever spelling.
-#[derive(serde::Deserialize)]
+/// The object of a frame.
+#[derive(Default)]
 struct Envelope<'a> {
-    #[serde(deserialize_with = "data_id")]
-    data_id: DataId,
-    #[serde(deserialize_with = "service_id")]
-    service_id: ServiceId,
-    #[serde(default, deserialize_with = "status")]
-    status: Status,
-    #[serde(borrow)]
+    data_id: Option<DataId>,
+    service_id: Option<ServiceId>,
+    status: Option<Status>,
     data: Option<&'a RawValue>,
-    #[serde(default, deserialize_with = "message_id")]
     message_id: Option<u64>,
 }
 
 fn read(text: &ByteString) -> Result<Message, serde_json::Error> {
     let Envelope { data_id, service_id, status, data, message_id } = serde_json::from_str(text)?;
+    let data_id = data_id.ok_or_else(|| serde_json::Error::missing_field(DATA_ID))?;
+    let service_id = service_id.ok_or_else(|| serde_json::Error::missing_field(SERVICE_ID))?;
     let data = data.map_or(Json::NULL, |raw| Json::from_valid(text.slice_ref(raw.get())));
-    Ok(Message::from_parts(Header { service_id, data_id, status, message_id }, data))
+    let header = Header { service_id, data_id, status: status.unwrap_or_default(), message_id };
+    Ok(Message::from_parts(header, data))
 }
 
-fn data_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DataId, D::Error> {
-    integer(deserializer, "0 to 2^32 - 1 as data_id", |value| u32::try_from(value).ok().map(DataId::new))
+impl<'de> Deserialize<'de> for Envelope<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Keys)
+    }
 }
 
-fn service_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ServiceId, D::Error> {
-    integer(deserializer, "0 to 2^32 - 1 as service_id", |value| {
-        u32::try_from(value).ok().map(ServiceId::new)
-    })
+/// Reads the object key by key. Not the derive: that takes each key for text, but one that is not known may be no
+/// text, such as half a surrogate pair, and is ignored like any other.
+struct Keys;
+
+impl<'de> Visitor<'de> for Keys {
+    type Value = Envelope<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope<'de>, A::Error> {
+        let mut envelope = Envelope::default();
+        while let Some(key) = map.next_key::<&RawValue>()? {
+            match &*unescaped(key.get()) {
+                DATA_ID => set(&mut envelope.data_id, DATA_ID, map.next_value_seed(DATA_ID_VALUE)?)?,
+                SERVICE_ID => {
+                    set(&mut envelope.service_id, SERVICE_ID, map.next_value_seed(SERVICE_ID_VALUE)?)?;
+                }
+                STATUS => set(&mut envelope.status, STATUS, map.next_value_seed(STATUS_VALUE)?)?,
+                DATA => set(&mut envelope.data, DATA, map.next_value()?)?,
+                MESSAGE_ID => {
+                    set(&mut envelope.message_id, MESSAGE_ID, map.next_value_seed(MESSAGE_ID_VALUE)?)?;
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(envelope)
+    }
 }
 
-fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Status, D::Error> {
-    integer(deserializer, "0 to 2^24 - 1 as status", |value| u32::try_from(value).ok().and_then(Status::new))
+/// The text of a key; empty where it is no text.
+fn unescaped(key: &str) -> Cow<'_, str> {
+    if key.contains('\\') {
+        serde_json::from_str::<String>(key).unwrap_or_default().into()
+    } else {
+        key.trim_matches('"').into()
+    }
 }
 
-fn message_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    integer(deserializer, "1 to 2^53 - 1 as message_id", |value| is_message_id(value).then_some(Some(value)))
+/// Sets a field once.
+fn set<T, E: Error>(field: &mut Option<T>, name: &'static str, value: T) -> Result<(), E> {
+    match field.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(E::duplicate_field(name)),
+    }
 }
+
+const DATA_ID: &str = "data_id";
+const SERVICE_ID: &str = "service_id";
+const STATUS: &str = "status";
+const DATA: &str = "data";
+const MESSAGE_ID: &str = "message_id";
+
+const DATA_ID_VALUE: Integer<DataId> = Integer {
+    expected: "0 to 2^32 - 1 as data_id",
+    accept: |value| u32::try_from(value).ok().map(DataId::new),
+};
+const SERVICE_ID_VALUE: Integer<ServiceId> = Integer {
+    expected: "0 to 2^32 - 1 as service_id",
+    accept: |value| u32::try_from(value).ok().map(ServiceId::new),
+};
+const STATUS_VALUE: Integer<Status> = Integer {
+    expected: "0 to 2^24 - 1 as status",
+    accept: |value| u32::try_from(value).ok().and_then(Status::new),
+};
+const MESSAGE_ID_VALUE: Integer<u64> = Integer {
+    expected: "1 to 2^53 - 1 as message_id",
+    accept: |value| is_message_id(value).then_some(value),
+};
 
 fn is_message_id(value: u64) -> bool {
     (1..=MAX_MESSAGE_ID).contains(&value)
 }
 
 /// Reads an integer that `accept` takes; `expected` is its range and its field, for people.
-fn integer<'de, D: Deserializer<'de>, T>(
-    deserializer: D,
-    expected: &'static str,
-    accept: fn(u64) -> Option<T>,
-) -> Result<T, D::Error> {
-    // Not `deserialize_u64`: its error shows a string of any length where one stands in place of a number.
-    deserializer.deserialize_any(Integer { expected, accept })
-}
-
 struct Integer<T> {
     expected: &'static str,
     accept: fn(u64) -> Option<T>,
+}
+
+impl<'de, T> DeserializeSeed<'de> for Integer<T> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        // Not `deserialize_u64`: its error shows a string of any length where one stands in place of a number.
+        deserializer.deserialize_any(self)
+    }
 }
 
 impl<T> Visitor<'_> for Integer<T> {
@@ -185,6 +246,7 @@ mod tests {
     #[test]
     fn unknown_keys_are_ignored() {
         check(r#"{"data_id":2,"x":{"data_id":3},"service_id":10,"x":1}"#, "service 10 data 2 status 0: null");
+        check(r#"{"data_id":2,"service_id":10,"\ud800":1,"":2}"#, "service 10 data 2 status 0: null");
         check(r#"{"Data_id":2,"service_id":10}"#, "missing field `data_id`");
     }
 

@@ -55,6 +55,11 @@ impl Request {
         self.data.clone()
     }
 
+    /// What stands around the data.
+    pub(crate) fn header(&self) -> &Header {
+        &self.header
+    }
+
     /// The data id as it came.
     pub fn data_id(&self) -> DataId {
         self.header.data_id

@@ -1,14 +1,12 @@
 //! Legacy authentication, both roles (protocol.md 5.1), without the secret: that is asked of the authenticator.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::id::AuthState;
+use crate::id::{AuthState, DataId};
 use crate::message::Json;
-use crate::session::event::AuthQuestion;
+use crate::session::budget::Earliest;
+use crate::session::event::{AuthQuestion, CallKey};
 use crate::session::requests::Origin;
-
-/// How long a client waits for the whole exchange (the seed library's default).
-const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Length of a seed in hex digits.
 const SEED_DIGITS: usize = 64;
@@ -23,6 +21,9 @@ pub(super) struct Auth {
     asking: Option<Origin>,
     /// Client: when the exchange has failed.
     deadline: Option<Instant>,
+    /// Client: who waits for its end, each up to a time of its own.
+    waiting: Vec<(CallKey, Instant)>,
+    earliest: Earliest,
 }
 
 impl Auth {
@@ -83,10 +84,72 @@ impl Auth {
 
     // Client
 
-    /// Begins the exchange: a seed is asked for.
-    pub(super) fn begin(&mut self, now: Instant) {
+    /// Begins the exchange: a seed is to be asked for. False where there is one already.
+    pub(super) fn begin(&mut self, deadline: Instant) -> bool {
+        if self.deadline.is_some() {
+            return false;
+        }
         self.state = AuthState::SeedRequested;
-        self.deadline = Some(now + CLIENT_TIMEOUT);
+        self.deadline = Some(deadline);
+        true
+    }
+
+    /// Somebody waits for the end of the exchange.
+    pub(super) fn wait(&mut self, call: CallKey, deadline: Instant) {
+        self.earliest.add(deadline);
+        self.waiting.push((call, deadline));
+    }
+
+    /// Until when somebody waits, at the longest.
+    pub(super) fn longest_wait(&self) -> Option<Instant> {
+        self.waiting.iter().map(|(_, deadline)| *deadline).max()
+    }
+
+    /// Forgets one who waits.
+    pub(super) fn cancel(&mut self, call: CallKey) {
+        self.waiting.retain(|(waiting, _)| *waiting != call);
+    }
+
+    /// Those who have waited long enough.
+    pub(super) fn expired(&mut self, now: Instant) -> Vec<CallKey> {
+        let mut expired = Vec::new();
+        if self.earliest.is_due(now) {
+            expired
+                .extend(self.waiting.extract_if(.., |(_, deadline)| *deadline <= now).map(|(call, _)| call));
+            self.waiting.iter().for_each(|(_, deadline)| self.earliest.add(*deadline));
+        }
+        expired
+    }
+
+    /// Ends all who wait.
+    pub(super) fn end_waiting(&mut self) -> Vec<CallKey> {
+        self.waiting.drain(..).map(|(call, _)| call).collect()
+    }
+
+    /// When the first of them has waited long enough.
+    pub(super) fn waiting_deadline(&self) -> Option<Instant> {
+        self.earliest.get()
+    }
+
+    /// The line has ended; those who wait for the next go on waiting.
+    pub(super) fn restart(&mut self) {
+        let mut ended = std::mem::take(self);
+        self.take_waiting(&mut ended);
+    }
+
+    /// Takes over those who wait.
+    pub(super) fn take_waiting(&mut self, other: &mut Self) {
+        std::mem::swap(&mut self.waiting, &mut other.waiting);
+        std::mem::swap(&mut self.earliest, &mut other.earliest);
+    }
+
+    /// Whether the next answer of the exchange is one of this datum.
+    pub(super) fn awaits(&self, data_id: DataId) -> bool {
+        match self.state {
+            AuthState::SeedRequested => data_id == DataId::AUTH_SEED,
+            AuthState::KeyTransferred => data_id == DataId::AUTH_KEY,
+            AuthState::Untrusted | AuthState::SeedTransferred | AuthState::Trusted => false,
+        }
     }
 
     /// Takes the server's seed; none where it was not asked for or is no seed.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
-use crate::id::{DataId, ServiceId};
+use crate::id::{DataId, ServiceId, Status};
 use crate::message::MAX_MESSAGE_ID;
 use crate::session::budget::{Earliest, after};
 use crate::session::event::CallKey;
@@ -23,10 +23,34 @@ pub(crate) struct NewCall {
     /// One JSON value.
     pub(crate) data: Bytes,
     pub(crate) timeout: Duration,
+    pub(crate) kind: CallKind,
     /// Made by a handler: it never waits for the window, for its caller may hold it (protocol.md 8.1).
     pub(crate) nested: bool,
     /// The response id, where the caller knows it; else the endpoint's table has it.
     pub(crate) response: Option<ServiceId>,
+}
+
+/// What is asked of the connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum CallKind {
+    /// A request, whose answer is waited for.
+    Request,
+    /// A message, which is done when the transport has taken it.
+    Send { status: Status },
+    /// The next message of a service and datum that no callback takes.
+    Receive,
+    /// This side is to be trusted.
+    Authenticate,
+}
+
+impl NewCall {
+    /// The status its message carries.
+    pub(super) fn status(&self) -> Status {
+        match self.kind {
+            CallKind::Send { status } => status,
+            _ => Status::OKAY,
+        }
+    }
 }
 
 /// A call that waits until it can be written.
@@ -115,6 +139,11 @@ pub(super) enum Match {
 }
 
 impl Calls {
+    /// The next message id is the one behind this.
+    pub(super) fn count_from(&mut self, message_id: u64) {
+        self.last_message_id = message_id;
+    }
+
     /// Lets a call wait for its turn.
     pub(super) fn enqueue(&mut self, new: NewCall, response: ServiceId, now: Instant) {
         let deadline = after(now, new.timeout);
@@ -130,11 +159,13 @@ impl Calls {
             None if self.outstanding.windowed < window => self.take_first(pairing, false)?,
             None => return None,
         };
-        let message_id = (pairing == Pairing::ById).then(|| {
-            self.last_message_id = self.last_message_id % MAX_MESSAGE_ID + 1;
-            self.last_message_id
-        });
+        let message_id = (pairing == Pairing::ById).then(|| self.next_message_id());
         Some((waiting, message_id))
+    }
+
+    pub(super) fn next_message_id(&mut self) -> u64 {
+        self.last_message_id = self.last_message_id % MAX_MESSAGE_ID + 1;
+        self.last_message_id
     }
 
     /// The first call of a queue that no other call of its datum holds up.
@@ -249,18 +280,23 @@ impl Calls {
     }
 
     /// Ends the calls that were sent: their answers cannot come any more. Those that wait can be sent on another line,
-    /// where ids begin anew.
-    pub(super) fn end_sent(&mut self) -> Vec<CallKey> {
+    /// where ids begin anew. Where the next line is the same wire (`endless`) answers still may come: ids go on, and calls
+    /// without ids leave tombstones for as long as they would have waited.
+    pub(super) fn end_sent(&mut self, endless: bool) -> Vec<CallKey> {
         let mut by_id: Vec<_> = self.by_id.drain().map(|(id, outstanding)| (id, outstanding.call)).collect();
         by_id.sort_unstable();
         let mut calls: Vec<_> = by_id.into_iter().map(|(_, call)| call).collect();
-        for place in self.in_order.drain().flat_map(|(_, places)| places) {
+        for place in self.in_order.values_mut().flatten() {
             if let Place::Call(outstanding) = place {
                 calls.push(outstanding.call);
+                *place = Place::Tombstone { until: outstanding.deadline };
             }
         }
         self.outstanding = Count::default();
-        self.last_message_id = 0;
+        if !endless {
+            self.in_order.clear();
+            self.last_message_id = 0;
+        }
         calls
     }
 
@@ -351,6 +387,7 @@ mod tests {
         /// Makes a call of 4 s and writes what can be written; lists what was written.
         fn call(&mut self, call: CallKey, nested: bool) -> Vec<CallKey> {
             let new = NewCall {
+                kind: CallKind::Request,
                 call,
                 service_id: 10.into(),
                 data_id: 1.into(),
@@ -473,7 +510,7 @@ mod tests {
         assert_eq!(line.calls.expired(line.now), [(71, None), (70, Some(1))]);
         line.call(72, false);
         line.call(73, false);
-        assert_eq!(line.calls.end_sent(), [72]);
+        assert_eq!(line.calls.end_sent(false), [72]);
         assert_eq!(line.calls.end_waiting(), [73]);
         assert_eq!(line.calls.outstanding, Count::default());
     }

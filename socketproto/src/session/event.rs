@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::id::Status;
-use crate::message::{Header, Json};
+use crate::message::{Header, Json, Message};
 use crate::session::dispatch::Route;
 
 /// Names a request of the peer until it is answered.
@@ -39,7 +39,27 @@ pub(crate) struct Incoming {
 }
 
 /// How a call ended.
-pub(crate) type CallOutcome = Result<(Status, Json), CallFailure>;
+pub(crate) type CallOutcome = Result<Done, CallFailure>;
+
+/// What a call came to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Done {
+    /// The peer answered a request.
+    Answered(Status, Json),
+    /// The transport has taken a message.
+    Sent,
+    /// A message for `receive`.
+    Received(Box<Received>),
+    /// This side is trusted.
+    Trusted,
+}
+
+/// A message for `receive`, and the line that it came on.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Received {
+    pub(crate) message: Message,
+    pub(crate) line: u64,
+}
 
 /// Why a call has no answer.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -48,6 +68,8 @@ pub(crate) enum CallFailure {
     Lost(CloseReason),
     NotSendable(String),
     UnknownService,
+    /// The authentication has failed, or there is none.
+    NotTrusted(&'static str),
 }
 
 /// What the session asks the one who knows the secret.
@@ -117,10 +139,18 @@ pub(crate) enum CloseReason {
     AuthenticationFailed(&'static str),
     /// The HELLO is our own.
     Echo,
+    /// The peer says HELLO as another than before, on a line that has no end of connection.
+    PeerRestarted,
+    /// Nobody has answered on such a line; whether it echoes.
+    NoAnswer {
+        echoes: bool,
+    },
     /// All connections together hold too much, and this one most.
     MemoryExceeded,
     /// The application could not make the connection's own service.
     ServiceFailed,
+    /// The application wants another line.
+    Reconnect,
 }
 
 impl fmt::Display for CloseReason {
@@ -158,7 +188,16 @@ impl fmt::Display for CloseReason {
             Self::ServiceFailed => {
                 f.write_str("the service of this connection could not be made: its closure panicked")
             }
+            Self::Reconnect => f.write_str("closed by this side, to connect again"),
             Self::Echo => f.write_str("the line echoes: the peer's HELLO is our own"),
+            Self::PeerRestarted => f.write_str("the peer has restarted"),
+            Self::NoAnswer { echoes: false } => f.write_str(
+                "nobody answers on the line: does the peer run, are baud rate and parity the same at both ends, are \
+                 the wires crossed; a peer of the Python library needs `peer=old`",
+            ),
+            Self::NoAnswer { echoes: true } => f.write_str(
+                "nobody answers on the line, and it echoes what this side sends: say `echo=on` in the address",
+            ),
         }
     }
 }
@@ -178,4 +217,6 @@ pub(crate) struct Counters {
     pub(crate) unhandled: u64,
     /// Handlers that took too long.
     pub(crate) expired: u64,
+    /// Messages that waited for `receive` until there was no room.
+    pub(crate) overflowed: u64,
 }

@@ -7,26 +7,36 @@ use tracing::{debug, warn};
 use crate::framing::Framing;
 use crate::id::{DataId, ServiceId, Status};
 use crate::message::Json;
-use crate::session::auth::Auth;
 use crate::session::budget::after;
 use crate::session::event::{CallFailure, CloseReason, Event};
 use crate::session::hello::Hello;
-use crate::session::{CHANNEL_NAME_TIMEOUT, Exchange, HELLO_TIMEOUT, Role, Session};
+use crate::session::{CHANNEL_NAME_TIMEOUT, Exchange, HELLO_TIMEOUT, LOGIN_TIMEOUT, Role, Session};
 
 impl Session {
     /// The exchanges that a client begins (protocol.md section 4).
     pub(super) fn open(&mut self, now: Instant) {
+        if self.config.hello && self.config.serial {
+            // The rest follows when the server is there.
+            return self.greet(now);
+        }
         if self.config.hello {
             let data = Hello::data(&self.config.session, &self.config.limits);
             self.ask(ServiceId::HELLO_REQUEST, DataId::HELLO, &data, now);
             self.hello = Exchange::Asked { deadline: now + HELLO_TIMEOUT };
         }
+        self.introduce(now);
+    }
+
+    /// The channel name and the authentication.
+    pub(super) fn introduce(&mut self, now: Instant) {
         let name = Json::encode(&self.channel_name.as_deref()).unwrap_or_default();
         self.ask(ServiceId::CHANNEL_NAME_REQUEST, DataId::CHANNEL_NAME, &name, now);
         self.channel = Exchange::Asked { deadline: now + CHANNEL_NAME_TIMEOUT };
         if self.config.secret && self.config.auto_auth {
-            self.auth.begin(now);
-            self.ask(ServiceId::AUTH_REQUEST, DataId::AUTH_SEED, &Json::NULL, now);
+            self.begin_login(now + LOGIN_TIMEOUT, now);
+        }
+        if let Some(deadline) = self.auth.longest_wait() {
+            self.begin_login(deadline, now);
         }
     }
 
@@ -38,14 +48,15 @@ impl Session {
         }
         debug!(%reason, counters = ?self.counters, "connection ends");
         self.events.retain(|event| matches!(event, Event::Completed { .. }));
-        for call in self.calls.end_sent() {
+        for call in self.calls.end_sent(self.config.serial) {
             self.completed(call, Err(CallFailure::Lost(reason.clone())));
         }
+        self.end_operations(&reason);
         if !self.config.reconnect {
             self.fail_waiting(&reason);
         }
         self.requests.clear_parked();
-        self.auth = Auth::default();
+        self.auth.restart();
         self.closed = Some(reason);
     }
 
@@ -64,20 +75,32 @@ impl Session {
     }
 
     pub(super) fn fail_waiting(&mut self, reason: &CloseReason) {
-        for call in self.calls.end_waiting() {
+        let mut waiting = self.calls.end_waiting();
+        waiting.extend(self.posts.end_waiting());
+        waiting.extend(self.inbox.end_receivers());
+        waiting.extend(self.auth.end_waiting());
+        for call in waiting {
             self.completed(call, Err(CallFailure::Lost(reason.clone())));
         }
     }
 
-    /// Begins anew on another line: nothing is kept but the calls that wait and the names of requests.
+    /// Begins anew on another line: nothing is kept but the calls and operations that wait and the names of requests.
     pub(crate) fn reopen(&mut self, now: Instant) {
         let mut next = Self::new(self.config.clone(), now);
+        next.auth.take_waiting(&mut self.auth);
+        std::mem::swap(&mut next.posts, &mut self.posts);
+        std::mem::swap(&mut next.inbox, &mut self.inbox);
+        next.inbox.begin_line();
+        if let Some(deadline) = next.auth.longest_wait() {
+            next.begin_login(deadline, now);
+        }
         std::mem::swap(&mut next.calls, &mut self.calls);
         std::mem::swap(&mut next.learnt, &mut self.learnt);
         std::mem::swap(&mut next.requests, &mut self.requests);
         next.requests.restart();
         self.events.append(&mut next.events);
         std::mem::swap(&mut next.events, &mut self.events);
+        next.succeed(self, now);
         next.check_ready(now);
         *self = next;
     }
@@ -98,25 +121,38 @@ impl Session {
     }
 
     pub(super) fn check_ready(&mut self, now: Instant) {
-        let speaks = self.config.role == Role::Client || self.deframer.is_some();
-        let known = speaks && !(self.needs_hello() && matches!(self.hello, Exchange::Asked { .. }));
-        let trusted = !self.config.secret || !self.config.auto_auth || self.auth.is_trusted();
-        if !self.ready && known && trusted && self.closed.is_none() {
+        let speaks = match self.config.role {
+            Role::Client => true,
+            Role::Server if self.config.serial => self.presence.heard,
+            Role::Server => self.deframer.is_some(),
+        };
+        let known = match self.hello {
+            Exchange::Asked { .. } => !self.needs_hello(),
+            // Not answered yet: only where the address says so is the peer an old one.
+            Exchange::Off => !(self.config.serial && self.config.hello),
+            Exchange::Done => true,
+        };
+        // A server sends nothing to a client that it does not trust, however that logs in.
+        let manual = self.config.role == Role::Client && !self.config.auto_auth;
+        let trusted = !self.config.secret || manual || self.auth.is_trusted();
+        if !self.ready && speaks && known && trusted && self.closed.is_none() {
             self.ready = true;
             self.events.push_back(Event::Ready);
             self.send_calls(now);
+            self.send_posts(now);
         }
     }
 
-    /// Whether the peer has to answer HELLO: STP may lead to an old one (protocol.md section 4, step 3).
+    /// Whether the peer has to answer HELLO: STP may lead to an old one (protocol.md section 4, step 3). On a serial line
+    /// nothing else tells that somebody is there.
     pub(super) fn needs_hello(&self) -> bool {
-        self.config.framing != Some(Framing::Stp)
+        self.config.serial || self.config.framing != Some(Framing::Stp)
     }
 
     /// HELLO has no answer, or none that can be read.
     pub(super) fn hello_failed(&mut self) {
         self.hello = Exchange::Off;
-        if self.needs_hello() {
+        if self.needs_hello() && self.config.role == Role::Client {
             self.close(CloseReason::PeerTooOld);
         }
     }
@@ -149,7 +185,7 @@ impl Session {
 
     /// The time a peer has to be trusted (protocol.md section 8).
     pub(super) fn restart_trust(&mut self, now: Instant) {
-        if self.is_gated() && self.config.role == Role::Server && !self.login_begun {
+        if self.is_gated() && self.config.role == Role::Server && !self.login_begun && !self.config.serial {
             let limits = &self.config.limits;
             let lenient = self.config.dispatch.has_public_data() || !self.config.auto_auth;
             let time = if lenient { limits.public_idle_timeout } else { limits.trust_timeout };
@@ -158,7 +194,16 @@ impl Session {
     }
 
     pub(super) fn authentication_failed(&mut self, reason: &'static str) {
-        if self.auth.fail() && self.config.auto_auth {
+        if self.auth.fail() {
+            self.login_failed(reason);
+        }
+    }
+
+    /// The attempt has ended; a client that has to be trusted cannot go on.
+    pub(super) fn login_failed(&mut self, reason: &'static str) {
+        warn!(reason, "authentication failed");
+        self.logged_in(Err(reason));
+        if self.config.auto_auth {
             self.close(CloseReason::AuthenticationFailed(reason));
         }
     }

@@ -21,9 +21,13 @@ mod calls;
 pub(crate) mod dispatch;
 pub(crate) mod event;
 mod hello;
+mod inbox;
 mod life;
+mod operations;
+mod posts;
 mod receive;
 mod requests;
+mod restart;
 #[cfg(test)]
 mod tests;
 mod transmit;
@@ -47,19 +51,24 @@ use crate::session::budget::{Budget, after};
 use crate::session::calls::Calls;
 use crate::session::dispatch::Dispatch;
 use crate::session::hello::Agreement;
+use crate::session::posts::Posts;
 use crate::session::requests::Requests;
+use crate::session::restart::Presence;
 
-pub(crate) use crate::session::calls::NewCall;
+pub(crate) use crate::session::calls::{CallKind, NewCall};
 pub(crate) use crate::session::event::{
-    AuthAnswer, AuthQuestion, CallFailure, CallKey, CallOutcome, CloseReason, Counters, Event, Incoming,
-    RequestId,
+    AuthAnswer, AuthQuestion, CallFailure, CallKey, CallOutcome, CloseReason, Counters, Done, Event,
+    Incoming, Received, RequestId,
 };
+pub(crate) use crate::session::inbox::Inbox;
 pub(crate) use crate::session::receive::is_channel_name;
 
 /// How long a client waits for the answer to its HELLO (protocol.md section 3).
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a missing answer to the channel name is waited for before it is logged (protocol.md section 4).
 const CHANNEL_NAME_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a client that authenticates by itself waits for the whole exchange (protocol.md 5.1).
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Buffers above this are given back when they are empty.
 const RETAINED: usize = 64 * 1024;
 
@@ -95,6 +104,8 @@ pub(crate) struct Config {
     pub(crate) format: Format,
     /// The line loses or garbles bytes: damage is counted, never the end.
     pub(crate) lossy: bool,
+    /// The line has no end of connection (protocol.md section 4), and is lossy.
+    pub(crate) serial: bool,
     pub(crate) limits: Arc<Limits>,
     pub(crate) dispatch: Arc<Dispatch>,
 }
@@ -133,6 +144,10 @@ pub(crate) struct Session {
     /// Services that calls brought along: request ids by response id.
     learnt: FxHashMap<ServiceId, ServiceId>,
     requests: Requests,
+    posts: Posts,
+    inbox: Inbox,
+    /// Bytes that have left.
+    sent: u64,
     format: Format,
     ready: bool,
     draining: bool,
@@ -146,6 +161,7 @@ pub(crate) struct Session {
     protocol_errors: Budget,
     non_finite_warned: bool,
     counters: Counters,
+    presence: Presence,
 }
 
 impl Session {
@@ -165,23 +181,32 @@ impl Session {
             calls: Calls::default(),
             learnt: FxHashMap::default(),
             requests: Requests::default(),
+            posts: Posts::default(),
+            inbox: Inbox::default(),
+            sent: 0,
             format: config.format,
             ready: false,
             draining: false,
             paused: false,
             closed: None,
-            first_byte: (config.role == Role::Server).then(|| after(now, limits.first_byte_timeout)),
+            first_byte: (config.role == Role::Server && !config.serial)
+                .then(|| after(now, limits.first_byte_timeout)),
             trust: None,
             login_begun: false,
             progress: None,
             protocol_errors: Budget::new(limits.protocol_errors, now),
             non_finite_warned: false,
             counters: Counters::default(),
+            presence: Presence::default(),
             config,
         };
         match session.config.role {
             Role::Client => session.open(now),
+            Role::Server if session.config.serial && session.config.hello => session.greet(now),
             Role::Server => session.restart_trust(now),
+        }
+        if session.config.serial {
+            session.calls.count_from(session.first_message_id());
         }
         session.check_ready(now);
         session
@@ -223,7 +248,7 @@ impl Session {
         self.check_ready(now);
         let buffered = input.len() + self.deframer.as_ref().map_or(0, Deframer::pending);
         let limit = self.config.limits.untrusted_buffered;
-        if self.is_gated() && buffered > limit {
+        if self.is_gated() && !self.config.serial && buffered > limit {
             self.close(CloseReason::BufferTooLarge { found: buffered, limit, setting: "untrusted_buffered" });
         }
     }
@@ -251,9 +276,17 @@ impl Session {
         }
     }
 
-    /// Bytes held for the peer: being received, parked, unsent.
+    /// Bytes held for the peer: being received, parked, kept for `receive`, unsent.
     pub(crate) fn held(&self) -> usize {
-        self.deframer.as_ref().map_or(0, Deframer::pending) + self.requests.parked_bytes() + self.out.len()
+        let pending = self.deframer.as_ref().map_or(0, Deframer::pending);
+        pending + self.requests.parked_bytes() + self.inbox.bytes() + self.out.len()
+    }
+
+    /// Takes a changed table; what it says holds from the next message on.
+    pub(crate) fn set_dispatch(&mut self, dispatch: Arc<Dispatch>) {
+        // An id that the endpoint declares itself has the role it says.
+        self.learnt.retain(|response, request| dispatch.may_pair(*request, *response));
+        self.config.dispatch = dispatch;
     }
 
     /// Takes the outcome of a request: with status okay `text` is the reply as JSON, else it is the fault's message.
@@ -273,23 +306,33 @@ impl Session {
 
     /// Takes a call to make. Its outcome comes as an event, exactly once.
     pub(crate) fn handle_call(&mut self, new: NewCall, now: Instant) {
-        let ended = self.closed.as_ref().filter(|_| !self.config.reconnect);
-        let failure = match ended.cloned() {
-            Some(reason) => CallFailure::Lost(reason),
-            None => match self.response_of(&new) {
-                Ok(response) => {
-                    self.calls.enqueue(new, response, now);
-                    self.send_calls(now);
-                    return self.resume(now);
-                }
-                Err(failure) => failure,
-            },
-        };
-        self.completed(new.call, Err(failure));
+        let ended = self.closed.clone().filter(|_| !self.config.reconnect);
+        match (new.kind, ended) {
+            // What came before the end is received behind it.
+            (CallKind::Receive, ended) => self.receive(&new, ended, now),
+            (_, Some(reason)) => self.completed(new.call, Err(CallFailure::Lost(reason))),
+            (CallKind::Request, None) => self.request(new, now),
+            (CallKind::Send { .. }, None) => self.post(new, now),
+            (CallKind::Authenticate, None) => self.authenticate(&new, now),
+        }
+    }
+
+    fn request(&mut self, new: NewCall, now: Instant) {
+        match self.response_of(&new) {
+            Ok(response) => {
+                self.calls.enqueue(new, response, now);
+                self.send_calls(now);
+                self.resume(now);
+            }
+            Err(failure) => self.completed(new.call, Err(failure)),
+        }
     }
 
     /// Forgets a call whose caller has gone.
     pub(crate) fn handle_cancel(&mut self, call: CallKey, now: Instant) {
+        self.posts.cancel(call);
+        self.inbox.cancel(call);
+        self.auth.cancel(call);
         if let Some(message_id) = self.calls.cancel(call, now) {
             self.send_cancel(message_id, now);
         }
@@ -314,7 +357,7 @@ impl Session {
             AuthAnswer::Key(key) => {
                 if self.auth.key_sent() {
                     let data = Json::encode(&key).unwrap_or_default();
-                    self.ask(ServiceId::AUTH_REQUEST, DataId::AUTH_KEY, &data, now);
+                    self.ask_login(DataId::AUTH_KEY, &data, now);
                 }
             }
         }
@@ -328,6 +371,7 @@ impl Session {
                 self.send_cancel(message_id, now);
             }
         }
+        self.expire_operations(now);
         if self.closed.is_some() {
             return;
         }
@@ -339,10 +383,10 @@ impl Session {
             debug!("the peer does not answer the channel name request");
         }
         if due(self.auth.deadline()) {
-            self.authentication_failed("the server did not answer the authentication within 2 s");
+            self.auth_unanswered(now);
         }
         if due(self.hello.deadline()) {
-            self.hello_failed();
+            self.hello_unanswered(now);
         }
         if due(self.first_byte) {
             self.close(CloseReason::FirstByteTimeout);
@@ -358,6 +402,10 @@ impl Session {
     /// Reports that the first bytes of `poll_transmit` have left.
     pub(crate) fn handle_sent(&mut self, bytes: usize, now: Instant) {
         self.out.advance(bytes.min(self.out.len()));
+        self.sent += bytes as u64;
+        while let Some(call) = self.posts.taken(self.sent) {
+            self.completed(call, Ok(Done::Sent));
+        }
         if self.out.is_empty() {
             self.progress = None;
             if self.out.capacity() > RETAINED {
@@ -387,10 +435,12 @@ impl Session {
 
     /// When `handle_timeout` wants to be called; it may be early, never late.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let operations = self.operations_deadline();
         if self.closed.is_some() {
-            return self.calls.deadline();
+            return [self.calls.deadline(), operations].into_iter().flatten().min();
         }
         [
+            operations,
             self.calls.deadline(),
             self.requests.deadline(),
             self.channel.deadline(),
@@ -437,6 +487,11 @@ impl Session {
         self.requests.running() == 0 && self.out.is_empty()
     }
 
+    /// Whether the line is there, and trusted where a secret is set.
+    pub(crate) fn is_established(&self) -> bool {
+        self.closed.is_none() && !self.is_gated()
+    }
+
     pub(crate) fn auth_state(&self) -> AuthState {
         self.auth.state
     }
@@ -467,6 +522,8 @@ impl Session {
     }
 
     fn write_deadline(&self) -> Option<Instant> {
-        self.progress.map(|progress| after(progress, self.config.limits.write_timeout))
+        // Where nobody has been heard yet, nobody has to read.
+        let progress = self.progress.filter(|_| self.presence.heard || !self.config.serial);
+        progress.map(|progress| after(progress, self.config.limits.write_timeout))
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Instant;
 
 use bytes::Bytes;
-use tracing::{debug, warn};
+use tracing::{debug, trace, warn};
 
 use crate::frame::{self, Decoded, Format, FrameError};
 use crate::framing::{self, Deframer, Detected, Framer, Framing, FramingError, Piece};
@@ -13,7 +13,8 @@ use crate::message::{Header, Json, Message};
 use crate::session::auth::SeedOutcome;
 use crate::session::budget::after;
 use crate::session::calls::Match;
-use crate::session::event::{CloseReason, Event, Incoming};
+use crate::session::dispatch::Untaken;
+use crate::session::event::{CloseReason, Done, Event, Incoming, RequestId};
 use crate::session::hello::{Cancel, Hello};
 use crate::session::requests::Origin;
 use crate::session::{Exchange, Role, Session};
@@ -81,14 +82,18 @@ impl Session {
     }
 
     fn handle_frame(&mut self, frame: Bytes, now: Instant) {
+        let bytes = frame.len();
         match frame::decode(frame) {
             Ok(Decoded { message, format, non_finite }) => {
                 self.format = format;
+                self.presence.heard = true;
+                trace!(message = %self.config.dispatch.describe(message.header()), bytes, "received");
                 if non_finite && !self.non_finite_warned {
                     self.non_finite_warned = true;
                     warn!("the peer sends NaN or Infinity, which JSON does not have; taken as null");
                 }
                 self.handle_message(message, format, now);
+                self.greet_stranger(now);
             }
             Err(FrameError::Malformed(reason)) => self.malformed(&reason, now),
             Err(FrameError::Checksum { envelope, format }) => self.damaged(envelope, format, now),
@@ -108,10 +113,14 @@ impl Session {
     /// A damaged request is never run; where it can be told whose it was, its caller hears of it.
     fn damaged(&mut self, envelope: Option<Header>, format: Format, now: Instant) {
         self.counters.checksum += 1;
-        if self.counters.checksum == 1 {
-            warn!("frame with a wrong checksum dropped; further ones are logged at debug level");
+        let first = self.counters.checksum == 1;
+        // What a damaged envelope says may be wrong as well.
+        let message = envelope.map(|header| self.config.dispatch.describe(&header));
+        let message = message.as_ref().map(tracing::field::display);
+        if first {
+            warn!(message, "frame with a wrong checksum dropped; further ones are logged at debug level");
         } else {
-            debug!("frame with a wrong checksum dropped");
+            debug!(message, "frame with a wrong checksum dropped");
         }
         self.protocol_error(now);
         let Some(header) = envelope.filter(|header| self.may_pass(header.service_id, header.data_id)) else {
@@ -128,7 +137,7 @@ impl Session {
         }
     }
 
-    fn handle_message(&mut self, message: Message, format: Format, now: Instant) {
+    pub(super) fn handle_message(&mut self, message: Message, format: Format, now: Instant) {
         let (header, data) = message.into_parts();
         if header.service_id.is_reserved() {
             return self.handle_reserved(&header, &data, format, now);
@@ -140,6 +149,7 @@ impl Session {
         let origin = response.map(|response| origin(response, &header, format));
         if !self.may_pass(header.service_id, header.data_id) {
             self.counters.gated += 1;
+            debug!(message = %self.config.dispatch.describe(&header), "refused: not authenticated");
             if let Some(origin) = origin {
                 self.refuse(&origin, Status::AUTHENTICATION_REQUIRED, now);
             }
@@ -159,17 +169,33 @@ impl Session {
     /// A request, or a message of a service that nobody declared: the latter is never answered.
     fn handle_request(&mut self, header: Header, data: Json, origin: Option<Origin>, now: Instant) {
         if self.draining {
+            debug!(message = %self.config.dispatch.describe(&header), "dropped: the endpoint shuts down");
             return;
         }
-        let Some(route) = self.config.dispatch.find(header.service_id, header.data_id).copied() else {
-            self.counters.unhandled += 1;
-            debug!(service_id = %header.service_id, data_id = %header.data_id, "nobody takes this message");
-            if let Some(origin) = origin {
-                self.refuse(&origin, self.config.dispatch.refusal(header.data_id), now);
-            }
-            return;
-        };
         let request = self.requests.open(origin.as_ref());
+        self.route(request, header, data, origin, now);
+    }
+
+    /// Takes a request back whose callback was removed before it ran: the next in the order of priority takes it.
+    pub(crate) fn handle_returned(&mut self, request: RequestId, message: Message, now: Instant) {
+        let Some(running) = self.requests.finish(request).filter(|_| self.closed.is_none()) else { return };
+        let (header, data) = message.into_parts();
+        self.route(request, header, data, running.origin, now);
+        self.resume(now);
+    }
+
+    /// Finds who takes a message.
+    fn route(
+        &mut self,
+        request: RequestId,
+        header: Header,
+        data: Json,
+        origin: Option<Origin>,
+        now: Instant,
+    ) {
+        let Some(route) = self.config.dispatch.find(header.service_id, header.data_id).copied() else {
+            return self.leave(request, header, data, origin, now);
+        };
         let incoming = Incoming { request, route, header, data };
         if self.has_room() && !self.requests.has_parked() {
             self.requests.start(&incoming, origin, now);
@@ -186,18 +212,59 @@ impl Session {
         }
     }
 
+    /// Nobody takes a message: it is kept for `receive`, or refused.
+    fn leave(
+        &mut self,
+        request: RequestId,
+        header: Header,
+        data: Json,
+        origin: Option<Origin>,
+        now: Instant,
+    ) {
+        let untaken = match origin {
+            Some(_) => self.config.dispatch.untaken(header.service_id, header.data_id),
+            // Responses and messages of no service are declared nowhere.
+            None => Untaken::Nobody,
+        };
+        // Nobody whom this side does not trust fills its memory.
+        let buffers = self.config.dispatch.buffers() && !self.is_gated();
+        let status = match untaken {
+            Untaken::Declared => Status::OPERATION_NOT_PERMITTED,
+            Untaken::Nobody if buffers => Status::BUFFERING_UNHANDLED_REQUEST,
+            Untaken::Served | Untaken::Nobody => Status::SERVICE_OR_DATA_UNKNOWN,
+        };
+        if status == Status::BUFFERING_UNHANDLED_REQUEST {
+            trace!(message = %self.config.dispatch.describe(&header), "kept for `receive`");
+            self.buffer(header, data);
+        } else {
+            self.counters.unhandled += 1;
+            debug!(message = %self.config.dispatch.describe(&header), "nobody takes this message");
+        }
+        if let Some(origin) = origin {
+            self.answer(request, &origin, status, "null", now);
+        }
+    }
+
     fn handle_response(&mut self, header: Header, data: Json, now: Instant) {
         match self.calls.complete(header.service_id, header.data_id, header.message_id) {
             Match::Call(call) => {
-                self.completed(call, Ok((header.status, data)));
+                let forgotten = self.is_forgotten(&header, &data);
+                self.completed(call, Ok(Done::Answered(header.status, data)));
+                if forgotten {
+                    return self.peer_restarted(None);
+                }
                 self.send_calls(now);
             }
             Match::Late => {
                 self.counters.late += 1;
+                debug!(message = %self.config.dispatch.describe(&header), "the call it answers is over");
                 self.send_calls(now);
             }
             Match::NeverIssued => self.malformed("a response whose message_id was never issued", now),
-            Match::None if !self.may_pass(header.service_id, header.data_id) => self.counters.gated += 1,
+            Match::None if !self.may_pass(header.service_id, header.data_id) => {
+                self.counters.gated += 1;
+                debug!(message = %self.config.dispatch.describe(&header), "refused: not authenticated");
+            }
             Match::None => self.handle_request(header, data, None, now),
         }
     }
@@ -206,11 +273,11 @@ impl Session {
     fn handle_reserved(&mut self, header: &Header, data: &Json, format: Format, now: Instant) {
         match header.service_id {
             ServiceId::AUTH_REQUEST => self.handle_auth_request(header, data, format, now),
-            ServiceId::AUTH_RESPONSE => self.handle_auth_response(header, data),
+            ServiceId::AUTH_RESPONSE => self.handle_auth_response(header, data, now),
             ServiceId::CHANNEL_NAME_REQUEST => self.handle_channel_request(header, data, format, now),
             ServiceId::CHANNEL_NAME_RESPONSE => self.handle_channel_response(header, data),
             ServiceId::HELLO_REQUEST => self.handle_hello_request(header, data, format, now),
-            ServiceId::HELLO_RESPONSE => self.handle_hello_response(header, data, now),
+            ServiceId::HELLO_RESPONSE => self.handle_hello_response(header, data, format, now),
             ServiceId::CANCEL => self.handle_cancelled(header, data, now),
             // A request has an even id, its response the next.
             other if other.value() % 2 == 0 => {
@@ -229,7 +296,7 @@ impl Session {
 
     /// The peer has given up a call (protocol.md 7.6).
     fn handle_cancelled(&mut self, header: &Header, data: &Json, now: Instant) {
-        let cancelled = data.decode::<Cancel>().ok().filter(|_| header.data_id == DataId::CANCEL);
+        let cancelled = data.decode_object::<Cancel>().ok().filter(|_| header.data_id == DataId::CANCEL);
         let Some(cancel) = cancelled.filter(|_| !self.is_gated()) else {
             self.counters.unhandled += 1;
             return;
@@ -248,7 +315,7 @@ impl Session {
         }
         match header.data_id {
             DataId::AUTH_SEED => {
-                if !self.auth.is_trusted() && !self.login_begun {
+                if !self.auth.is_trusted() && !self.login_begun && !self.config.serial {
                     self.login_begun = true;
                     self.trust = Some(after(now, self.config.limits.trust_timeout));
                 }
@@ -263,8 +330,10 @@ impl Session {
         }
     }
 
-    fn handle_auth_response(&mut self, header: &Header, data: &Json) {
-        if self.config.role == Role::Server {
+    fn handle_auth_response(&mut self, header: &Header, data: &Json, now: Instant) {
+        // What was not asked for changes nothing, whatever its status.
+        let is_asked = self.auth.awaits(header.data_id) && self.is_of_login(header);
+        if self.config.role == Role::Server || !is_asked {
             self.counters.unhandled += 1;
             return;
         }
@@ -279,22 +348,15 @@ impl Session {
         match header.data_id {
             DataId::AUTH_SEED => match self.auth.seed_received(data) {
                 SeedOutcome::Question(question) => self.events.push_back(Event::Ask(question)),
-                SeedOutcome::Failed => self.close_unauthenticated("the server's seed is not 64 hex digits"),
+                SeedOutcome::Failed => self.login_failed("the server's seed is not 64 hex digits"),
                 SeedOutcome::NotAsked => self.counters.unhandled += 1,
             },
             DataId::AUTH_KEY => match self.auth.verdict_received(data) {
-                Some(true) => {}
-                Some(false) => self.close_unauthenticated("the secret is wrong"),
+                Some(true) => self.logged_in(Ok(())),
+                Some(false) => self.key_refused(now),
                 None => self.counters.unhandled += 1,
             },
             _ => self.counters.unhandled += 1,
-        }
-    }
-
-    /// The attempt has ended; a client that has to be trusted cannot go on.
-    fn close_unauthenticated(&mut self, reason: &'static str) {
-        if self.config.auto_auth {
-            self.close(CloseReason::AuthenticationFailed(reason));
         }
     }
 
@@ -345,7 +407,7 @@ impl Session {
         if header.data_id != DataId::HELLO {
             return self.refuse(&origin, Status::SERVICE_OR_DATA_UNKNOWN, now);
         }
-        let hello = match data.decode::<Hello>() {
+        let hello = match data.decode_object::<Hello>() {
             Ok(hello) => hello,
             Err(error) => {
                 let text = self.fault_data(&error.to_string());
@@ -353,35 +415,49 @@ impl Session {
             }
         };
         if hello.session == *self.config.session {
-            return self.close(CloseReason::Echo);
+            return self.echoed();
+        }
+        if self.is_restart(&hello) {
+            return self.peer_restarted(Some((*header, data.clone(), format)));
         }
         // The answer goes out under the old agreement: the peer cannot know ours before it.
         let answer = Hello::data(&self.config.session, &self.config.limits);
         self.respond(&origin, Status::OKAY, answer.as_str(), now);
-        if self.hello == Exchange::Off {
-            self.agree(&hello);
+        // On a serial line it tells as much as an answer.
+        if self.hello == Exchange::Off || (self.config.serial && self.hello != Exchange::Done) {
+            self.agree(&hello, now);
         }
     }
 
-    fn handle_hello_response(&mut self, header: &Header, data: &Json, now: Instant) {
-        if !matches!(self.hello, Exchange::Asked { .. }) || header.data_id != DataId::HELLO {
-            self.counters.unhandled += 1;
-            return;
-        }
-        match data.decode::<Hello>().ok().filter(|_| header.status.is_okay()) {
-            Some(hello) if hello.session == *self.config.session => self.close(CloseReason::Echo),
-            Some(hello) => {
-                self.agree(&hello);
+    fn handle_hello_response(&mut self, header: &Header, data: &Json, format: Format, now: Instant) {
+        // On a serial line the answer may come when it is no longer expected.
+        let asked = match self.hello {
+            Exchange::Asked { .. } => true,
+            Exchange::Off => self.config.serial && self.config.hello,
+            Exchange::Done => false,
+        };
+        let hello = data.decode_object::<Hello>().ok().filter(|_| header.status.is_okay());
+        match hello.filter(|_| header.data_id == DataId::HELLO) {
+            Some(hello) if (asked || self.config.serial) && hello.session == *self.config.session => {
+                self.echoed();
+            }
+            Some(hello) if self.is_restart(&hello) => {
+                self.peer_restarted(Some((*header, data.clone(), format)));
+            }
+            Some(hello) if asked => {
+                self.agree(&hello, now);
                 self.check_ready(now);
             }
-            None => self.hello_failed(),
+            None if asked && header.data_id == DataId::HELLO => self.hello_failed(),
+            _ => self.counters.unhandled += 1,
         }
     }
 
-    fn agree(&mut self, hello: &Hello) {
+    fn agree(&mut self, hello: &Hello, now: Instant) {
         self.hello = Exchange::Done;
         self.agreement = hello.agree(&self.config.limits);
         debug!(agreement = ?self.agreement, "hello");
+        self.meet(hello, now);
     }
 
     /// Answers a request that no handler sees. Its answer keeps its place behind those of earlier requests.

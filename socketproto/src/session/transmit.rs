@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tracing::debug;
+use tracing::{debug, trace, warn};
 
 use crate::fault::Fault;
 use crate::frame::{self, EncodeError, Format};
@@ -52,6 +52,10 @@ impl Session {
             self.counters.expired += 1;
             self.events.push_back(Event::Expired { request, handler: running.handler });
             if let Some(origin) = running.origin {
+                let (service_id, data_id) = (origin.response, origin.data_id);
+                let status = Status::CALLBACK_ERROR;
+                let header = Header { service_id, data_id, status, message_id: origin.message_id };
+                warn!(message = %self.config.dispatch.describe(&header), "the handler took too long");
                 let data = self.fault_data("handler timed out");
                 self.answer(request, &origin, Status::CALLBACK_ERROR, &data, now);
             }
@@ -129,9 +133,21 @@ impl Session {
 
     /// Sends a request of the protocol's own.
     pub(super) fn ask(&mut self, service_id: ServiceId, data_id: DataId, data: &Json, now: Instant) {
-        let header = Header { service_id, data_id, status: Status::OKAY, message_id: None };
-        if let Err(error) = self.send(&header, data.as_str(), self.format, now) {
-            debug!(%service_id, %error, "not sent");
+        self.ask_under(None, service_id, data_id, data, now);
+    }
+
+    /// The same under a message id.
+    pub(super) fn ask_under(
+        &mut self,
+        message_id: Option<u64>,
+        service_id: ServiceId,
+        data_id: DataId,
+        data: &Json,
+        now: Instant,
+    ) {
+        let header = Header { service_id, data_id, status: Status::OKAY, message_id };
+        if let Err(error) = self.send(&header, data.as_str(), self.format_for(message_id), now) {
+            debug!(message = %self.config.dispatch.describe(&header), %error, "not sent");
         }
     }
 
@@ -162,6 +178,7 @@ impl Session {
             message_id: origin.message_id,
         };
         let Err(error) = self.send(&header, data, origin.format, now) else { return };
+        warn!(message = %self.config.dispatch.describe(&header), %error, "not sent; the caller gets status 2");
         let header = Header { status: Status::CALLBACK_ERROR, ..header };
         let text = self.fault_data(&format!("response {error}"));
         if self.send(&header, &text, origin.format, now).is_ok() {
@@ -189,14 +206,22 @@ impl Session {
     }
 
     /// Appends one frame to what is to be sent.
-    fn send(&mut self, header: &Header, data: &str, format: Format, now: Instant) -> Result<(), NotSent> {
+    pub(super) fn send(
+        &mut self,
+        header: &Header,
+        data: &str,
+        format: Format,
+        now: Instant,
+    ) -> Result<(), NotSent> {
         let unsent = self.out.len();
         let (max_unsent, setting) = self.unsent_limit();
         let max_frame = self.agreement.max_frame;
+        let mut bytes = 0;
         self.framer.frame(&mut self.out, |frame| {
             let start = frame.len();
             frame::encode(format, header, data, frame)?;
             let size = frame.len() - start;
+            bytes = size;
             if size > max_frame {
                 return Err(NotSent::TooLarge { size, max_frame });
             }
@@ -205,6 +230,7 @@ impl Session {
             }
             Ok(())
         })?;
+        trace!(message = %self.config.dispatch.describe(header), bytes, "sent");
         self.progress.get_or_insert(now);
         Ok(())
     }
@@ -212,7 +238,7 @@ impl Session {
 
 /// Why a frame is not sent.
 #[derive(Debug, thiserror::Error)]
-enum NotSent {
+pub(super) enum NotSent {
     #[error("of {size} bytes exceeds max_frame of {max_frame}")]
     TooLarge { size: usize, max_frame: usize },
     #[error("of {size} bytes exceeds the {free} bytes free of {setting}")]

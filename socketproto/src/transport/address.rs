@@ -6,6 +6,12 @@ use crate::error::Error;
 use crate::frame::Format;
 use crate::framing::Framing;
 use crate::transport::host::HostPort;
+#[cfg(all(unix, feature = "serial"))]
+use crate::transport::serial::Serial;
+#[cfg(all(unix, feature = "unix"))]
+use crate::transport::systemd::Descriptor;
+#[cfg(all(unix, feature = "unix"))]
+use crate::transport::unix::SocketPath;
 #[cfg(feature = "websocket")]
 use crate::transport::websocket;
 
@@ -20,13 +26,20 @@ pub(crate) struct Address {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Place {
     Tcp(HostPort),
-    #[cfg(feature = "tls")]
-    Tls(HostPort),
     Memory {
         name: String,
     },
+    #[cfg(feature = "tls")]
+    Tls(HostPort),
     #[cfg(feature = "websocket")]
     WebSocket(websocket::Place),
+    #[cfg(all(unix, feature = "serial"))]
+    Serial(Serial),
+    #[cfg(all(unix, feature = "unix"))]
+    Unix(SocketPath),
+    /// A listener that a service manager hands over.
+    #[cfg(all(unix, feature = "unix"))]
+    Systemd(Descriptor),
 }
 
 /// How to speak there: the options that addresses of every scheme take.
@@ -40,6 +53,8 @@ pub(crate) struct Options {
     pub(crate) old_peer: bool,
     /// The line loses or garbles bytes, as behind a bridge to a serial line: STP, and noise is no error.
     pub(crate) lossy: bool,
+    /// The line has no end of connection, and is lossy.
+    pub(crate) serial: bool,
 }
 
 impl Address {
@@ -65,8 +80,9 @@ fn mistake(address: &str, reason: String) -> Error {
 fn parse(text: &str) -> Result<Address, String> {
     let (place, options) = text.split_once('?').unwrap_or((text, ""));
     let mut place = Place::parse(place)?;
-    let options = Options::parse(options, |name, value| place.set_option(name, value))?;
+    let mut options = Options::parse(options, |name, value| place.set_option(name, value))?;
     place.check(&options)?;
+    place.imply(&mut options);
     Ok(Address { place, options })
 }
 
@@ -90,7 +106,23 @@ impl Place {
             #[cfg(not(feature = "websocket"))]
             "ws" | "wss" => Err(needs_feature(scheme, "websocket")),
             "mem" => Ok(Self::Memory { name: place.to_owned() }),
-            _ => Err(format!("the scheme `{scheme}` is unknown; this version has tcp, tls, ws, wss and mem")),
+            #[cfg(all(unix, feature = "serial"))]
+            "serial" => Serial::parse(place).map(Self::Serial),
+            #[cfg(all(unix, not(feature = "serial")))]
+            "serial" => Err(needs_feature(scheme, "serial")),
+            #[cfg(not(unix))]
+            "serial" => Err("the scheme `serial` needs a Unix system in this version".to_owned()),
+            #[cfg(all(unix, feature = "unix"))]
+            "unix" => SocketPath::parse(place).map(Self::Unix),
+            #[cfg(all(unix, feature = "unix"))]
+            "systemd" => Ok(Self::Systemd(Descriptor::parse(place))),
+            #[cfg(not(all(unix, feature = "unix")))]
+            "unix" | "systemd" if cfg!(unix) => Err(needs_feature(scheme, "unix")),
+            #[cfg(not(all(unix, feature = "unix")))]
+            "unix" | "systemd" => Err(format!("the scheme `{scheme}` is for Unix systems, use tcp")),
+            _ => Err(format!(
+                "the scheme `{scheme}` is unknown; there are tcp, tls, ws, wss, unix, systemd, serial and mem"
+            )),
         }
     }
 
@@ -102,13 +134,26 @@ impl Place {
             #[cfg(feature = "websocket")]
             Self::WebSocket(place) => place.is_tls(),
             Self::Tcp(_) | Self::Memory { .. } => false,
+            #[cfg(all(unix, feature = "unix"))]
+            Self::Unix(_) | Self::Systemd(_) => false,
+            #[cfg(all(unix, feature = "serial"))]
+            Self::Serial(_) => false,
         }
     }
 
     /// Whether a listener there can take TLS.
     #[cfg(feature = "tls")]
     pub(crate) fn can_take_tls(&self) -> bool {
-        !matches!(self, Self::Memory { .. })
+        match self {
+            Self::Tcp(_) | Self::Tls(_) => true,
+            #[cfg(feature = "websocket")]
+            Self::WebSocket(_) => true,
+            Self::Memory { .. } => false,
+            #[cfg(all(unix, feature = "unix"))]
+            Self::Unix(_) | Self::Systemd(_) => false,
+            #[cfg(all(unix, feature = "serial"))]
+            Self::Serial(_) => false,
+        }
     }
 
     /// Takes an option of this scheme alone; false where it has no such option.
@@ -120,6 +165,12 @@ impl Place {
             Self::Tls(_) => Ok(false),
             #[cfg(feature = "websocket")]
             Self::WebSocket(place) => place.set_option(name, value),
+            #[cfg(all(unix, feature = "serial"))]
+            Self::Serial(serial) => serial.set_option(name, value),
+            #[cfg(all(unix, feature = "unix"))]
+            Self::Unix(place) => place.set_option(name, value),
+            #[cfg(all(unix, feature = "unix"))]
+            Self::Systemd(_) => Ok(false),
         }
     }
 
@@ -132,6 +183,20 @@ impl Place {
             Self::Tls(_) => Ok(()),
             #[cfg(feature = "websocket")]
             Self::WebSocket(_) => websocket::Place::check(options),
+            #[cfg(all(unix, feature = "unix"))]
+            Self::Unix(_) | Self::Systemd(_) => Ok(()),
+            #[cfg(all(unix, feature = "serial"))]
+            Self::Serial(_) => Ok(()),
+        }
+    }
+
+    /// Sets what a scheme leaves no choice in.
+    fn imply(&self, options: &mut Options) {
+        let _ = &options;
+        #[cfg(all(unix, feature = "serial"))]
+        if let Self::Serial(_) = self {
+            options.framing = Some(Framing::Stp);
+            (options.lossy, options.serial) = (true, true);
         }
     }
 }
@@ -145,7 +210,8 @@ impl Options {
 
     /// Understands what stands behind the `?`; `own` is asked first.
     fn parse(text: &str, mut own: impl FnMut(&str, &str) -> Result<bool, String>) -> Result<Self, String> {
-        let mut options = Self { framing: None, format: Format::Json, old_peer: false, lossy: false };
+        let mut options =
+            Self { framing: None, format: Format::Json, old_peer: false, lossy: false, serial: false };
         for option in text.split('&').filter(|option| !option.is_empty()) {
             let (name, value) = option.split_once('=').unwrap_or((option, ""));
             if !own(name, value)? {
@@ -201,6 +267,12 @@ impl fmt::Display for Place {
             #[cfg(feature = "tls")]
             Self::Tls(place) => write!(f, "tls://{place}"),
             Self::Memory { name } => write!(f, "mem://{name}"),
+            #[cfg(all(unix, feature = "serial"))]
+            Self::Serial(serial) => write!(f, "{serial}"),
+            #[cfg(all(unix, feature = "unix"))]
+            Self::Unix(place) => place.fmt(f),
+            #[cfg(all(unix, feature = "unix"))]
+            Self::Systemd(which) => which.fmt(f),
             #[cfg(feature = "websocket")]
             Self::WebSocket(place) => place.fmt(f),
         }
@@ -226,6 +298,41 @@ mod tests {
         assert_eq!(place("tcp://device.example:65535"), "tcp://device.example:65535");
         assert_eq!(place("mem://"), "mem://");
         assert_eq!(place("mem://kitchen"), "mem://kitchen");
+    }
+
+    #[cfg(all(unix, feature = "unix"))]
+    #[test]
+    fn places_of_this_machine_are_understood() {
+        assert_eq!(place("unix:///run/x.sock?mode=0660&framing=stp"), "unix:///run/x.sock");
+        assert_eq!(place("unix:///run/100%25 warm#1"), "unix:///run/100%25 warm#1", "nothing is decoded");
+        assert_eq!(place("systemd://"), "systemd://0");
+        assert_eq!(place("systemd://1?framing=length"), "systemd://1");
+        assert_eq!(place("systemd://control"), "systemd://control");
+        let cases = [
+            ("unix://", "the path is missing"),
+            ("unix://@name", "abstract sockets are not supported"),
+            ("unix://./x.sock", "the path `./x.sock` is not absolute"),
+            ("unix://run/x.sock", "the path `run/x.sock` is not absolute"),
+            ("unix:///", "the path `/` names a directory"),
+            ("unix:///run/", "the path `/run/` names a directory"),
+            ("unix:///run/..", "the path `/run/..` names a directory"),
+            ("unix:///run/\0", "the path contains a NUL"),
+            ("unix:///run/x.sock?mode=rw", "the option `mode=rw` has no such value, write an octal number"),
+            ("unix:///run/x.sock?baud=9600", "the option `baud` is unknown"),
+            ("systemd://0?mode=0660", "the option `mode` is unknown"),
+            ("tcp://h:1?mode=0660", "the option `mode` is unknown"),
+        ];
+        for (text, expected) in cases {
+            assert!(reason(text).starts_with(expected), "{text}: {}", reason(text));
+        }
+    }
+
+    #[cfg(all(unix, not(feature = "unix")))]
+    #[test]
+    fn without_the_feature_its_schemes_name_it() {
+        for text in ["unix:///run/x.sock", "systemd://"] {
+            assert!(reason(text).ends_with("needs the feature `unix` of socketproto"), "{}", reason(text));
+        }
     }
 
     #[test]
@@ -258,6 +365,39 @@ mod tests {
         assert!(error.contains("the option `baud` is unknown"), "{error}");
     }
 
+    #[cfg(all(unix, feature = "serial"))]
+    #[test]
+    fn a_serial_line_implies_how_it_is_spoken_on() {
+        let address = Address::parse("serial:///dev/ttyS0?peer=old&line=on&framing=stp&baud=300").unwrap();
+        assert_eq!(address.place.to_string(), "serial:///dev/ttyS0?baud=300");
+        let Options { framing, old_peer, lossy, serial, .. } = address.options;
+        assert_eq!((framing, old_peer, lossy, serial), (Some(Framing::Stp), true, true, true));
+        assert!(!Address::parse("tcp://h:1?line=on").unwrap().options.serial);
+    }
+
+    #[cfg(all(unix, feature = "serial"))]
+    #[test]
+    fn each_mistake_in_the_address_of_a_serial_line_has_its_own_sentence() {
+        let cases = [
+            ("serial://", "the path is missing, write serial:///dev/ttyUSB0"),
+            ("serial://dev/ttyUSB0", "the path begins at the root, write serial:///dev/ttyUSB0"),
+            ("serial:///dev/x?baud=fast", "the rate `fast` is not a number, write baud=115200"),
+            ("serial:///dev/x?baud=49", "the rate 49 is outside 50 to 4000000 baud"),
+            ("serial:///dev/x?baud=4000001", "the rate 4000001 is outside"),
+            ("serial:///dev/x?parity=mark", "the option `parity=mark` has no such value"),
+            ("serial:///dev/x?stop=1.5", "the option `stop=1.5` has no such value"),
+            ("serial:///dev/x?flow=software", "the option `flow=software` has no such value"),
+            ("serial:///dev/x?echo=yes", "the option `echo=yes` has no such value"),
+            ("serial:///dev/x?framing=length", "a serial line needs STP framing"),
+            ("serial:///dev/x?line=off", "a serial line is always one that loses bytes"),
+            ("serial:///dev/x?data=7", "the option `data` is unknown; a serial line has baud"),
+            ("serial:///dev/x?format=xml", "the option `format=xml` has no such value"),
+        ];
+        for (text, expected) in cases {
+            assert!(reason(text).starts_with(expected), "{text}: {}", reason(text));
+        }
+    }
+
     #[test]
     fn each_mistake_has_its_own_sentence() {
         let cases = [
@@ -276,6 +416,8 @@ mod tests {
             ("tcp://h:1?line=on&framing=length", "line=on needs STP framing"),
             ("tcp://h:1?speed=9600", "the option `speed` is unknown"),
             ("tcp://h:1?ping=9", "the option `ping` is unknown"),
+            #[cfg(all(unix, not(feature = "serial")))]
+            ("serial:///dev/x", "the scheme `serial` needs the feature `serial`"),
         ];
         for (text, expected) in cases {
             assert!(reason(text).starts_with(expected), "{text}: {}", reason(text));

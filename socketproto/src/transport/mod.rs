@@ -12,11 +12,18 @@ mod host;
 mod line;
 mod memory;
 mod notes;
+mod open;
 mod own;
+#[cfg(all(unix, feature = "serial"))]
+mod serial;
 mod setup;
+#[cfg(all(unix, feature = "unix"))]
+mod systemd;
 mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(all(unix, feature = "unix"))]
+mod unix;
 mod upgrade;
 #[cfg(feature = "websocket")]
 pub(crate) mod websocket;
@@ -31,6 +38,7 @@ pub(crate) use handshake::HandshakeFailed;
 pub use line::Connected;
 pub(crate) use line::{Io, Opening, Stream};
 pub(crate) use notes::{Farewell, Notes};
+pub use open::OpenListener;
 pub use own::{Accept, Connect};
 pub(crate) use own::{Connector, Listener};
 pub(crate) use setup::{ClientSetup, ServerSetup};
@@ -54,6 +62,12 @@ pub(crate) async fn bind(address: &Address, setup: &ServerSetup) -> Result<Liste
         Place::Memory { name } => memory::Acceptor::bind(name).map(Listener::new),
         #[cfg(feature = "websocket")]
         Place::WebSocket(place) => websocket::Acceptor::bind(place, upgrades).await.map(Listener::new),
+        #[cfg(all(unix, feature = "serial"))]
+        Place::Serial(serial) => serial::Acceptor::bind(serial.clone()).await.map(Listener::new),
+        #[cfg(all(unix, feature = "unix"))]
+        Place::Unix(place) => unix::Acceptor::bind(place).await.map(Listener::new),
+        #[cfg(all(unix, feature = "unix"))]
+        Place::Systemd(which) => systemd::bind(which),
     };
     listener.map_err(|source| Error::Bind { address: place.to_string().into(), source })
 }
@@ -61,7 +75,7 @@ pub(crate) async fn bind(address: &Address, setup: &ServerSetup) -> Result<Liste
 /// What gives a client its lines.
 ///
 /// # Errors
-/// [`Error::Config`] where the setup does not fit the address.
+/// [`Error::Config`] where the setup does not fit the address, [`Error::Address`] for a place where one can only listen.
 pub(crate) fn connector(place: Place, setup: ClientSetup) -> Result<Connector, Error> {
     setup.check(Some(&place))?;
     Ok(match place {
@@ -72,6 +86,16 @@ pub(crate) fn connector(place: Place, setup: ClientSetup) -> Result<Connector, E
             Arc::new(tls::Connector { place, tls })
         }
         Place::Memory { name } => Arc::new(memory::Connector(name)),
+        #[cfg(all(unix, feature = "serial"))]
+        Place::Serial(serial) => Arc::new(serial::Connector(serial)),
+        #[cfg(all(unix, feature = "unix"))]
+        Place::Unix(place) => Arc::new(unix::Connector(place)),
+        #[cfg(all(unix, feature = "unix"))]
+        Place::Systemd(which) => {
+            let reason =
+                "systemd:// is for servers; connect to the address that the `.socket` unit listens on";
+            return Err(Error::Address { address: which.to_string().into(), reason: reason.into() });
+        }
         #[cfg(feature = "websocket")]
         Place::WebSocket(place) => Arc::new(websocket::Connector::new(place, setup)?),
     })
@@ -82,6 +106,10 @@ pub(crate) fn hub(place: &Place) -> Option<io::Result<Arc<Hub>>> {
     match place {
         Place::Memory { name } => Some(memory::hub(name)),
         Place::Tcp(_) => None,
+        #[cfg(all(unix, feature = "serial"))]
+        Place::Serial(_) => None,
+        #[cfg(all(unix, feature = "unix"))]
+        Place::Unix(_) | Place::Systemd(_) => None,
         #[cfg(feature = "tls")]
         Place::Tls(_) => None,
         #[cfg(feature = "websocket")]

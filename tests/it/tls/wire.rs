@@ -243,7 +243,7 @@ fn acceptor(made: &Made) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config.expect("they belong together")))
 }
 
-/// Speaks TLS by OpenSSL, as the peers of the Python library would: asks once, and leaves with close_notify.
+/// Speaks TLS by OpenSSL, as the peers of the Python library would: asks once, and leaves with `close_notify`.
 const PYTHON: &str = r#"
 import json, socket, ssl, struct, sys, zlib
 

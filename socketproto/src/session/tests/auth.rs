@@ -315,10 +315,14 @@ fn another_status_ends_the_attempt_of_a_client() {
 fn a_client_takes_answers_in_their_order_alone() {
     let sent = format!("1/0 \"{}\"", seed(1));
     let mut line = Line::client(config(Role::Client).secret());
-    line.tell("1/1 true", "");
+    for early in ["1/1 true", "1/1 s6", "1/7 s6", "1/2 s4"] {
+        line.tell(early, "");
+    }
     line.is(AuthState::SeedRequested);
     line.tell(&sent, &format!("0/1 \"{}\"", key(&seed(1))));
-    line.tell(&format!("1/0 \"{}\"", seed(2)), "");
+    for late in [&format!("1/0 \"{}\"", seed(2)), "1/0 s6", "1/7 s6"] {
+        line.tell(late, "");
+    }
     line.is(AuthState::KeyTransferred);
     line.tell("1/1 true", "ready");
 }

@@ -12,7 +12,10 @@ mod limits;
 mod lines;
 mod load;
 mod opening;
+mod operations;
 mod pair;
+mod restart;
+mod restart_pair;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha512};
@@ -57,6 +60,7 @@ fn config(role: Role) -> Config {
         framing: (role == Role::Client).then_some(Framing::Length),
         format: Format::Json,
         lossy: false,
+        serial: false,
         limits: Arc::default(),
         dispatch: Arc::new(dispatch),
     }
@@ -402,7 +406,8 @@ fn new_call(call: CallKey, text: &str, timeout: Duration) -> NewCall {
     let (header, data) = message(text).into_parts();
     let data = Bytes::from(data.as_str().to_owned());
     let (service_id, data_id) = (header.service_id, header.data_id);
-    NewCall { call, service_id, data_id, data, timeout, nested: false, response: None }
+    let kind = CallKind::Request;
+    NewCall { call, kind, service_id, data_id, data, timeout, nested: false, response: None }
 }
 
 /// Reads the notation of a message.
@@ -465,9 +470,14 @@ fn show_event(event: Event) -> String {
         }
         Event::Cancelled { request, .. } => format!("cancelled {request}"),
         Event::Expired { request, .. } => format!("expired {request}"),
-        Event::Completed { call, outcome: Ok((status, data)) } => {
+        Event::Completed { call, outcome: Ok(Done::Answered(status, data)) } => {
             let status = if status.is_okay() { String::new() } else { format!("s{} ", status.value()) };
             format!("call {call}: {status}{data}")
+        }
+        Event::Completed { call, outcome: Ok(Done::Sent) } => format!("call {call}: sent"),
+        Event::Completed { call, outcome: Ok(Done::Trusted) } => format!("call {call}: trusted"),
+        Event::Completed { call, outcome: Ok(Done::Received(received)) } => {
+            format!("call {call}: received {}", show(&received.message))
         }
         Event::Completed { call, outcome: Err(failure) } => format!(
             "call {call}: {}",
@@ -476,6 +486,7 @@ fn show_event(event: Event) -> String {
                 CallFailure::Lost(_) => "lost".to_owned(),
                 CallFailure::NotSendable(reason) => format!("not sendable, {reason}"),
                 CallFailure::UnknownService => "unknown service".to_owned(),
+                CallFailure::NotTrusted(reason) => format!("not trusted, {reason}"),
             }
         ),
         Event::Ask(AuthQuestion::Seed) => "ask seed".to_owned(),

@@ -80,7 +80,8 @@ fn a_server_says_nothing_before_it_knows_the_framing() {
 #[test]
 fn a_hello_that_is_none_is_refused_and_changes_nothing() {
     let long = format!("{{\"session\":\"bb\",\"max_frame\":\"{}\"}}", "é".repeat(4000));
-    for data in ["null", "[]", "{}", r#"{"session":1}"#, r#"{"session":"bb","max_frame":1}"#, &long] {
+    let list = r#"["bb",[],1000,256]"#;
+    for data in ["null", "[]", list, "{}", r#"{"session":1}"#, r#"{"session":"bb","max_frame":1}"#, &long] {
         let mut line = Line::new(config(Role::Server));
         line.transmit(&message(&format!("hello/0 {data}")));
         let log = line.drive();

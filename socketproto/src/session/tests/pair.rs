@@ -294,7 +294,8 @@ impl Pair {
         assert!(!made.done, "call {call} ends twice");
         made.done = true;
         let (status, data) = match outcome {
-            Ok(answer) => answer,
+            Ok(Done::Answered(status, data)) => (status, data),
+            Ok(other) => panic!("{other:?}"),
             Err(CallFailure::TimedOut) => {
                 assert!(made.deadline <= now, "call {call} ends too early");
                 made.given_up = Some(now);

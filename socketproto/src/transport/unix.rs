@@ -1,0 +1,246 @@
+//! Sockets in the file system: `unix:///PATH?mode=0660`.
+//!
+//! The address is understood here, lines are made and taken here; [`file`] makes the socket's file and removes it.
+
+mod file;
+
+use std::fmt;
+use std::io;
+use std::os::unix::net::UnixListener as StdUnixListener;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::net::unix::UCred;
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::transport::address::wrong_value;
+use crate::transport::{Accept, Connect, Connected};
+use file::SocketFile;
+
+/// The longest path that the operating system takes, in bytes: `sun_path` without the NUL at its end.
+const MAX_PATH: usize = if cfg!(any(target_os = "linux", target_os = "android")) { 107 } else { 103 };
+
+/// Who may connect unless the address says otherwise: the owner alone.
+const DEFAULT_MODE: u32 = 0o600;
+
+/// How long a client waits before it asks again, where connections queue at the listener.
+const QUEUE_WAIT: Duration = Duration::from_millis(10);
+
+/// Where a socket lies, and who may connect to it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct SocketPath {
+    /// Absolute, so that it means the same whatever directory the program goes to.
+    path: Box<str>,
+    /// The permissions of the file; for listeners alone.
+    mode: u32,
+}
+
+impl SocketPath {
+    /// Understands the path of an address `unix://PATH`.
+    pub(super) fn parse(path: &str) -> Result<Self, String> {
+        if path.is_empty() {
+            return Err("the path is missing, write unix:///DIRECTORY/NAME".to_owned());
+        }
+        if path.starts_with('@') {
+            return Err(
+                "abstract sockets are not supported, for they have no permissions and any user could \
+                        connect; write unix:///DIRECTORY/NAME"
+                    .to_owned(),
+            );
+        }
+        if !path.starts_with('/') {
+            return Err(format!(
+                "the path `{path}` is not absolute, write unix:///DIRECTORY/NAME with three slashes"
+            ));
+        }
+        if path.ends_with('/') || Path::new(path).file_name().is_none() {
+            return Err(format!("the path `{path}` names a directory, write unix:///DIRECTORY/NAME"));
+        }
+        if path.contains('\0') {
+            return Err("the path contains a NUL, which no file name can".to_owned());
+        }
+        if path.len() > MAX_PATH {
+            return Err(format!(
+                "the path `{path}` has {} bytes, and {MAX_PATH} is the limit of this system for sockets; choose a \
+                 shorter one",
+                path.len()
+            ));
+        }
+        Ok(Self { path: path.into(), mode: DEFAULT_MODE })
+    }
+
+    /// Takes an option of this scheme alone; false where it has no such option.
+    pub(super) fn set_option(&mut self, name: &str, value: &str) -> Result<bool, String> {
+        if name != "mode" {
+            return Ok(false);
+        }
+        let digits = (1..=4).contains(&value.len()) && value.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+        let mode = u32::from_str_radix(value, 8).ok().filter(|mode| digits && *mode <= 0o777);
+        self.mode = mode.ok_or_else(|| {
+            wrong_value(name, value, "an octal number from 0000 to 0777, for example mode=0660")
+        })?;
+        Ok(true)
+    }
+}
+
+impl fmt::Display for SocketPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unix://{}", self.path)
+    }
+}
+
+/// Connects to the socket at a path.
+pub(super) struct Connector(pub(super) SocketPath);
+
+impl Connect for Connector {
+    fn address(&self) -> String {
+        self.0.to_string()
+    }
+
+    async fn connect(&self) -> io::Result<Connected> {
+        loop {
+            match UnixStream::connect(&*self.0.path).await {
+                Ok(stream) => return Ok(Connected::stream(stream, self.address())),
+                // Where TCP would wait by itself: the queue of the listener is full.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    tokio::time::sleep(QUEUE_WAIT).await;
+                }
+                Err(error) => return Err(explain(error)),
+            }
+        }
+    }
+}
+
+/// What an error of connecting means for sockets in the file system.
+fn explain(error: io::Error) -> io::Error {
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "permission denied: this user may not connect; the listener's `?mode=` and the permissions of the \
+             directories above decide"
+        }
+        io::ErrorKind::NotFound => "there is no socket at this path",
+        io::ErrorKind::ConnectionRefused => {
+            "nobody listens; the file was left behind by a server that has ended"
+        }
+        _ => return error,
+    };
+    io::Error::new(error.kind(), hint)
+}
+
+/// Takes the connections of a listener.
+pub(super) struct Acceptor {
+    /// Dropped first, so that the file goes while its socket still listens: till then nobody takes it for stale.
+    _file: Option<SocketFile>,
+    listener: UnixListener,
+    address: String,
+}
+
+impl Acceptor {
+    /// Makes the socket's file and listens.
+    pub(super) async fn bind(place: &SocketPath) -> io::Result<Self> {
+        let (file, listener) = SocketFile::create(Path::new(&*place.path), place.mode).await?;
+        Self::new(listener, Some(file), place.to_string())
+    }
+
+    /// Takes over a socket that others made, and whose file is theirs.
+    pub(super) fn open(listener: StdUnixListener) -> io::Result<Self> {
+        let address = address_of(&listener);
+        Self::new(listener, None, address)
+    }
+
+    fn new(listener: StdUnixListener, file: Option<SocketFile>, address: String) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self { _file: file, listener: UnixListener::from_std(listener)?, address })
+    }
+}
+
+impl Accept for Acceptor {
+    fn address(&self) -> String {
+        self.address.clone()
+    }
+
+    async fn accept(&mut self) -> io::Result<Connected> {
+        let (stream, _) = self.listener.accept().await?;
+        let peer = peer(&self.address, stream.peer_cred().ok());
+        Ok(Connected::stream(stream, peer))
+    }
+
+    fn is_exposed(&self) -> bool {
+        false
+    }
+}
+
+/// The address of a listener that was made elsewhere.
+pub(super) fn address_of(listener: &StdUnixListener) -> String {
+    let address = listener.local_addr().ok();
+    let path = address.as_ref().and_then(|address| address.as_pathname()).unwrap_or(Path::new(""));
+    format!("unix://{}", path.display())
+}
+
+/// A peer has no address of its own; its user and process tell it from others.
+fn peer(address: &str, credentials: Option<UCred>) -> String {
+    match credentials {
+        Some(peer) => match peer.pid().filter(|pid| *pid > 0) {
+            Some(pid) => format!("{address}#uid={},pid={pid}", peer.uid()),
+            None => format!("{address}#uid={}", peer.uid()),
+        },
+        None => address.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::SocketAddr;
+    use std::task::{Context, Waker};
+
+    #[test]
+    fn the_limit_is_that_of_the_system() {
+        let path = |length| format!("/{}", "x".repeat(length - 1));
+        assert!(SocketAddr::from_pathname(path(MAX_PATH)).is_ok());
+        assert!(SocketAddr::from_pathname(path(MAX_PATH + 1)).is_err());
+        assert!(SocketPath::parse(&path(MAX_PATH)).is_ok());
+        let error = SocketPath::parse(&path(120)).unwrap_err();
+        assert!(error.contains(&path(120)) && error.contains("has 120 bytes"), "{error}");
+        assert!(error.contains(&format!("{MAX_PATH} is the limit")), "{error}");
+    }
+
+    #[test]
+    fn the_mode_is_octal() {
+        let mut place = SocketPath::parse("/run/x.sock").unwrap();
+        assert_eq!(place.mode, 0o600);
+        for (text, mode) in [("0", 0), ("0000", 0), ("660", 0o660), ("0660", 0o660), ("0777", 0o777)] {
+            assert_eq!(place.set_option("mode", text), Ok(true));
+            assert_eq!(place.mode, mode);
+        }
+        for text in ["", "0o660", "+660", "1777", "888", "00660", "rw", "-1"] {
+            let error = place.set_option("mode", text).unwrap_err();
+            assert!(error.contains("an octal number from 0000 to 0777"), "{text}: {error}");
+        }
+        assert_eq!(place.set_option("baud", "9600"), Ok(false));
+    }
+
+    #[tokio::test]
+    async fn a_client_waits_where_the_queue_of_the_listener_is_full() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.sock");
+        let listener = StdUnixListener::bind(&path).unwrap();
+        // The queue becomes as short as the system lets it be.
+        rustix::net::listen(&listener, 0).unwrap();
+        let mut queued = Vec::new();
+        let full = loop {
+            match UnixStream::connect(&path).await {
+                Ok(stream) => queued.push(stream),
+                Err(error) => break error,
+            }
+            assert!(queued.len() < 1000, "the queue never fills");
+        };
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+        let connector = Connector(SocketPath::parse(path.to_str().unwrap()).unwrap());
+        let mut connecting = Box::pin(connector.connect());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(connecting.as_mut().poll(&mut cx).is_pending());
+        listener.accept().unwrap();
+        let _line = connecting.await.unwrap();
+    }
+}
