@@ -193,7 +193,8 @@ fn w_03_an_idle_line_is_pinged_and_one_that_does_not_answer_is_lost() {
 
 #[test]
 fn w_03_pings_of_one_who_does_not_read_gather_nowhere() {
-    const PINGS: usize = 40_000;
+    // More than the buffers of both sockets take.
+    const PINGS: usize = 120_000;
     let echo = echo();
     let mut base = echo.base();
     let mut peer = Web::connect(&echo.address);

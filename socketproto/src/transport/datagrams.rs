@@ -199,6 +199,13 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_write_takes_no_more_than_is_given_on_soon() {
+        let mut line = Datagrams::new(Fake::default());
+        let bytes = vec![0; 1 << 20];
+        assert_eq!(line.write(&bytes).await.unwrap(), WRITE);
+    }
+
+    #[tokio::test]
     async fn what_is_no_length_framing_is_refused() {
         let mut line = Datagrams::new(Fake::default());
         let error = line.write_all(b":<{}abcd:>").await.unwrap_err();

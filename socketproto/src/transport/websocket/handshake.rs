@@ -225,3 +225,61 @@ fn no_websocket(reason: &str) -> io::Error {
 fn printable(text: &str) -> String {
     text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is found in bytes that come in such pieces: the head's length, and what is behind it.
+    async fn found(bytes: &[u8], piece: usize) -> io::Result<Option<(usize, Vec<u8>)>> {
+        let (mut theirs, mut ours) = tokio::io::duplex(piece);
+        let write = async {
+            // Nobody reads what is behind a head that is too long.
+            let _ = theirs.write_all(bytes).await;
+            drop(theirs);
+        };
+        let read = async {
+            let head = read_head(&mut ours).await;
+            drop(ours);
+            head
+        };
+        let (head, ()) = tokio::join!(read, write);
+        Ok(head?.map(|Head { head, rest }| (head.len(), rest.to_vec())))
+    }
+
+    #[tokio::test]
+    async fn the_empty_line_is_found_wherever_reads_end() {
+        for piece in 1..40 {
+            let head = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+            assert_eq!(
+                found(head, piece).await.unwrap(),
+                Some((head.len(), Vec::new())),
+                "pieces of {piece}"
+            );
+            let error = found(&head[..head.len() - 1], piece).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        }
+        assert_eq!(found(b"\r\n\r\nmore", 100).await.unwrap(), Some((4, b"more".to_vec())));
+    }
+
+    #[tokio::test]
+    async fn a_head_has_at_most_16_kib() {
+        for piece in [1, 1000, 100_000] {
+            for (length, is_taken) in [(MAX_HEAD, true), (MAX_HEAD + 1, false), (4 * MAX_HEAD, false)] {
+                let mut head = vec![b'x'; length - 4];
+                head.extend_from_slice(b"\r\n\r\n");
+                assert_eq!(
+                    found(&head, piece).await.unwrap().is_some(),
+                    is_taken,
+                    "{length} in pieces of {piece}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_reason_of_the_peer_is_short_and_printable() {
+        assert_eq!(printable("a\r\nb\u{1b}[2J"), "a\u{FFFD}\u{FFFD}b\u{FFFD}[2J");
+        assert_eq!(printable(&"x".repeat(1000)).len(), MAX_SHOWN);
+    }
+}

@@ -253,7 +253,7 @@ fn config() -> WebSocketConfig {
 fn into_io(error: WsError) -> io::Error {
     match error {
         WsError::Io(error) => error,
-        error => io::Error::new(io::ErrorKind::BrokenPipe, error),
+        error => io::Error::new(io::ErrorKind::BrokenPipe, error.to_string()),
     }
 }
 
@@ -298,4 +298,93 @@ fn last_word(farewell: Farewell) -> (CloseCode, String) {
 fn shortened(reason: &str) -> &str {
     let fits = (0..=reason.len().min(MAX_REASON)).rev().find(|length| reason.is_char_boundary(*length));
     fits.and_then(|length| reason.get(..length)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::future::poll_fn;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+    async fn server(buffer: usize) -> (Messages<DuplexStream>, DuplexStream, Arc<Notes>) {
+        let (ours, theirs) = tokio::io::duplex(buffer);
+        let notes = Arc::new(Notes::default());
+        let messages = Messages::new(ours, BytesMut::new(), Role::Server, None, Arc::clone(&notes)).await;
+        (messages, theirs, notes)
+    }
+
+    #[tokio::test]
+    async fn a_large_message_leaves_in_fragments_and_only_as_fast_as_it_is_read() {
+        let (mut messages, mut peer, notes) = server(1024).await;
+        let length = 10 * PIECE + 1;
+        messages.start_send(Kind::Binary, vec![7; length].into());
+        assert!(poll_fn(|cx| Poll::Ready(messages.poll_flush(cx))).await.is_pending());
+        // The codec holds no more than one fragment, so the next message has to wait.
+        assert_eq!(notes.held(), length - PIECE);
+        assert!(poll_fn(|cx| Poll::Ready(messages.poll_ready(cx))).await.is_pending());
+        let read = async {
+            let mut bytes = vec![0; length + 10 * 10 + 2];
+            peer.read_exact(&mut bytes).await.unwrap();
+            bytes
+        };
+        let (bytes, flushed) = tokio::join!(read, poll_fn(|cx| messages.poll_flush(cx)));
+        flushed.unwrap();
+        assert_eq!(notes.held(), 0);
+        assert_eq!(bytes[..2], [0x02, 127]);
+        assert_eq!(bytes[PIECE + 10..PIECE + 12], [0x00, 127]);
+        assert_eq!(bytes[bytes.len() - 3..], [0x80, 1, 7]);
+    }
+
+    #[tokio::test]
+    async fn answers_to_pings_that_wait_leave_room_for_messages() {
+        let (mut messages, mut peer, _) = server(1024).await;
+        let ping = [&[0x89, 0x80 | 125, 0, 0, 0, 0][..], &[b'p'; 125]].concat();
+        let flood = async {
+            for _ in 0..10_000 {
+                peer.write_all(&ping).await.unwrap();
+            }
+        };
+        let flood = std::pin::pin!(flood);
+        let read = poll_fn(|cx| messages.poll_next(cx).map(|_| ()));
+        futures_util::future::select(flood, std::pin::pin!(read)).await;
+        messages.start_send(Kind::Binary, vec![7; 3 * PIECE].into());
+        let drain = async {
+            let mut bytes = vec![0; 4096];
+            while peer.read(&mut bytes).await.unwrap() > 0 {}
+        };
+        let flush = std::pin::pin!(poll_fn(|cx| messages.poll_flush(cx)));
+        match futures_util::future::select(std::pin::pin!(drain), flush).await {
+            futures_util::future::Either::Right((flushed, _)) => flushed.unwrap(),
+            futures_util::future::Either::Left(_) => panic!("the line has ended"),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_last_word_says_why() {
+        for (farewell, code, reason) in [
+            (Farewell::Done, 1000, ""),
+            (Farewell::GoingAway, 1001, ""),
+            (Farewell::Refused("no".to_owned()), 1008, "no"),
+            (Farewell::TooLarge("much".to_owned()), 1009, "much"),
+            (Farewell::Failed("oh".to_owned()), 1011, "oh"),
+        ] {
+            let (mut messages, mut peer, notes) = server(1024).await;
+            notes.say(farewell);
+            notes.say(Farewell::Refused("a later word".to_owned()));
+            assert!(poll_fn(|cx| Poll::Ready(messages.poll_close(cx))).await.is_pending());
+            drop(messages);
+            let mut bytes = Vec::new();
+            peer.read_to_end(&mut bytes).await.unwrap();
+            let code: [u8; 2] = u16::to_be_bytes(code);
+            assert_eq!(bytes, [&[0x88, 2 + reason.len() as u8][..], &code, reason.as_bytes()].concat());
+        }
+    }
+
+    #[test]
+    fn a_reason_is_cut_between_characters() {
+        assert_eq!(shortened("short"), "short");
+        assert_eq!(shortened(&"x".repeat(200)).len(), MAX_REASON);
+        assert_eq!(shortened(&"\u{20AC}".repeat(100)).len(), MAX_REASON);
+        assert_eq!(shortened(&format!("x{}", "\u{20AC}".repeat(100))).len(), 121);
+    }
 }
