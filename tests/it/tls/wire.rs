@@ -3,21 +3,24 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use socketproto::framing::{Deframer, Framing, MAX_FRAME};
 use socketproto::prelude::*;
 use socketproto::{Error, Message};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
+use tokio::sync::Semaphore;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::version::TLS12;
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_util::codec::Decoder;
 
 use super::made::{Authority, Made};
 use super::{Folder, dial, echo, localhost, place, trusting};
-use crate::support::{encoded, framed, json, within};
+use crate::support::{encoded, framed, json, limits, sized, within};
 
 /// What a peer of another make trusts.
 fn config(authority: &Authority) -> Arc<ClientConfig> {
@@ -340,4 +343,67 @@ async fn a_client_says_goodbye_and_sees_whether_a_server_does() {
             read.expect("the client ends with close_notify");
         }
     }
+}
+
+/// Answers once the gate is open.
+#[derive(Service)]
+#[did(1, execute = async fn wait(cx, text: String) -> usize)]
+#[did(2, execute = fn ping())]
+struct Gate {
+    opened: Arc<Semaphore>,
+}
+
+impl Gate {
+    async fn wait(cx: Call<Self>, text: String) -> usize {
+        let gate = cx.actor(|this| Arc::clone(&this.opened)).await;
+        let _open = gate.acquire().await;
+        text.len()
+    }
+
+    fn ping(&self) {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sends_faster_than_a_handler_runs_is_left_unread() {
+    /// Of 16 KiB each: far more than everything in between can hold.
+    const REQUESTS: usize = 2000;
+    const FRAME: usize = 16 * 1024;
+
+    let (authority, tls) = localhost();
+    let gate = Arc::new(Semaphore::new(0));
+    let limits = limits(|limits| (limits.max_in_flight, limits.max_parked) = (1, 64 * 1024));
+    let server =
+        Server::bind("tls://127.0.0.1:0").tls(tls).limits(limits).service(Gate { opened: Arc::clone(&gate) });
+    let server = server.start().await.expect("a free port");
+    let line = within(TlsConnector::from(config(&authority)).connect(name(), dial(&server).await));
+    let (mut reader, mut writer) = tokio::io::split(line.await.expect("TLS"));
+    let request = framed(&encoded(&sized(ServiceId::EXECUTE_REQUEST, 1, FRAME)));
+    let mut sender = tokio::spawn(async move {
+        for _ in 0..REQUESTS {
+            writer.write_all(&request).await.expect("the server is there");
+        }
+        writer
+    });
+    // While another is served, it would long have sent everything, were it read.
+    let other = within(Client::connect(server.address()).tls(trusting(&authority))).await.expect("TLS");
+    let served = async {
+        for _ in 0..3000 {
+            within(other.execute::<_, ()>(2, &())).await.expect("an answer");
+        }
+    };
+    tokio::select! {
+        _ = &mut sender => panic!("{REQUESTS} requests were read, and one was run"),
+        () = served => {}
+    }
+    gate.add_permits(1);
+    let mut answers = Deframer::new(Framing::Length, MAX_FRAME);
+    let (mut input, mut answered) = (BytesMut::new(), 0);
+    while answered < REQUESTS {
+        assert!(within(reader.read_buf(&mut input)).await.expect("answers") > 0, "{answered} answers");
+        while answers.decode(&mut input).expect("frames").is_some() {
+            answered += 1;
+        }
+    }
+    drop(within(sender).await.expect("everything is sent"));
+    within(server.shutdown()).await.expect("nothing is left");
 }
