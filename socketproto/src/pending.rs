@@ -27,15 +27,6 @@ impl Pending {
         Self { link, state: State::Unsent(new) }
     }
 
-    fn leave(&mut self, cx: &Context<'_>) -> Result<CallKey, CloseReason> {
-        let State::Unsent(new) = std::mem::replace(&mut self.state, State::Over) else {
-            return Err(CloseReason::Local);
-        };
-        let call = self.link.call(cx.waker(), new)?;
-        self.state = State::Waiting(call);
-        Ok(call)
-    }
-
     /// Leaves it without waiting for what comes of it.
     #[cfg(feature = "blocking")]
     pub(crate) fn post(mut self) -> Result<(), CloseReason> {
@@ -50,17 +41,24 @@ impl Future for Pending {
     type Output = CallOutcome;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CallOutcome> {
-        let call = match self.state {
-            State::Waiting(call) => call,
-            State::Over => return Poll::Ready(Err(CallFailure::Lost(CloseReason::Local))),
-            State::Unsent(_) => match self.leave(cx) {
-                Ok(call) => call,
-                Err(reason) => return Poll::Ready(Err(CallFailure::Lost(reason))),
+        match std::mem::replace(&mut self.state, State::Over) {
+            // The link keeps the waker, so there is nothing to look for yet.
+            State::Unsent(new) => match self.link.call(cx.waker(), new) {
+                Ok(call) => {
+                    self.state = State::Waiting(call);
+                    Poll::Pending
+                }
+                Err(reason) => Poll::Ready(Err(CallFailure::Lost(reason))),
             },
-        };
-        let outcome = std::task::ready!(self.link.poll_call(call, cx));
-        self.state = State::Over;
-        Poll::Ready(outcome)
+            State::Waiting(call) => {
+                let outcome = self.link.poll_call(call, cx);
+                if outcome.is_pending() {
+                    self.state = State::Waiting(call);
+                }
+                outcome
+            }
+            State::Over => Poll::Ready(Err(CallFailure::Lost(CloseReason::Local))),
+        }
     }
 }
 
