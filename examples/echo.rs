@@ -26,6 +26,7 @@ async fn main() -> std::process::ExitCode {
 
 async fn serve(flags: ServerFlags) -> socketproto::Result<()> {
     let server = flags.server()?.service(Echo).start().await?;
+    let signalled = server.run_until_signal();
     show(format_args!("listening on {}", server.address()));
-    server.run_until_signal().await
+    signalled.await
 }

@@ -14,6 +14,7 @@ async fn main() -> std::process::ExitCode {
 
 async fn serve(flags: ServerFlags) -> socketproto::Result<()> {
     let server = flags.server()?.service(Thermostat::new()).start().await?;
+    let signalled = server.run_until_signal();
     show(format_args!("listening on {}", server.address()));
-    server.run_until_signal().await
+    signalled.await
 }

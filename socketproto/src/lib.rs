@@ -137,3 +137,8 @@ pub mod prelude {
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/porting.md")]
 struct Porting;
+
+/// Those of `docs/transports.md`, in the same way.
+#[cfg(all(doctest, feature = "tls", feature = "websocket"))]
+#[doc = include_str!("../../docs/transports.md")]
+struct Transports;

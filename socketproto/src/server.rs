@@ -205,15 +205,31 @@ impl Server {
     /// Waits for SIGINT or SIGTERM (elsewhere than on Unix: Ctrl-C), then shuts down, as [`Server::shutdown`] does: what
     /// runs has 5 s to end.
     ///
+    /// Signals are taken from the call on, not from the first poll of what it gives: so a program that says that it
+    /// serves, or tells its service manager, calls it before.
+    ///
     /// A second signal ends the process at once, also while something hangs, with the code a shell gives for it: 130
     /// for SIGINT, 143 for SIGTERM. So does every signal from then on, for the whole process, also when this future has
     /// been dropped. Several servers may wait, the first signal is for all of them.
     ///
     /// # Errors
     /// [`Error::Config`] where signals cannot be waited for.
-    pub async fn run_until_signal(&self) -> Result<()> {
-        signals::first().await?;
-        self.shutdown().await
+    ///
+    /// ```no_run
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> socketproto::Result<()> {
+    /// let server = socketproto::Server::bind("tcp://127.0.0.1:0").start().await?;
+    /// let signalled = server.run_until_signal();
+    /// println!("listening on {}", server.address());
+    /// signalled.await
+    /// # }
+    /// ```
+    pub fn run_until_signal(&self) -> impl Future<Output = Result<()>> + Send {
+        let signalled = signals::first();
+        async move {
+            signalled?.await;
+            self.shutdown().await
+        }
     }
 }
 

@@ -20,20 +20,22 @@ struct Watch {
     signalled: bool,
 }
 
-/// Waits for the first signal. Every later one, and one that nobody waits for, ends the process at once, with the code
-/// that a shell gives for it: 130 for SIGINT, 143 for SIGTERM.
+/// Waits for the first signal, from the call on. Every later one, and one that nobody waits for, ends the process at
+/// once, with the code that a shell gives for it: 130 for SIGINT, 143 for SIGTERM.
 ///
 /// # Errors
 /// [`Error::Config`] where signals cannot be waited for.
-pub(crate) async fn first() -> Result<()> {
+pub(crate) fn first() -> Result<impl Future<Output = ()> + Send> {
     let token = CancellationToken::new();
     wait_with(token.clone()).map_err(|error| Error::Config {
         setting: "signals",
         reason: format!("they cannot be waited for: {error}").into(),
     })?;
-    let _gone = token.clone().drop_guard();
-    token.cancelled().await;
-    Ok(())
+    let gone = token.clone().drop_guard();
+    Ok(async move {
+        let _gone = gone;
+        token.cancelled().await;
+    })
 }
 
 /// Begins to wait; the first who does starts the thread.
