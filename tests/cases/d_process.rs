@@ -10,7 +10,9 @@ use socketproto::prelude::*;
 use socketproto::{Backoff, Error, Message, ServerBuilder};
 
 use crate::program::{Program, log, part};
-use crate::support::{Echo, PATIENCE, Raw, WIRES, Wire, block_on, example, m, nobody, probe, start};
+use crate::support::{
+    Echo, OWN_ADDRESS, PATIENCE, Raw, WIRES, Wire, block_on, example, m, nobody, probe, start,
+};
 
 fn server(address: &str) -> ServerBuilder {
     let echo = |message: &Message| Ok(message.json().clone());
@@ -21,7 +23,7 @@ fn server(address: &str) -> ServerBuilder {
 
 #[test]
 fn d_18_quick_restart_after_a_kill() {
-    let mut echo = Echo::start();
+    let mut echo = Echo::with(&["--listen", OWN_ADDRESS], "warn");
     let address = echo.address.clone();
     for wire in WIRES {
         let mut peer = echo.connect(wire);
@@ -43,7 +45,7 @@ fn d_18_quick_restart_after_a_kill() {
 
 #[test]
 fn d_18_closing_frees_the_port_before_it_returns() {
-    let mut address = "tcp://127.0.0.1:0".to_owned();
+    let mut address = OWN_ADDRESS.to_owned();
     block_on(async {
         for round in 0..100 {
             let server = server(&address).start().await.unwrap_or_else(|error| panic!("{round}: {error}"));

@@ -28,6 +28,10 @@ const PROBE_TIME: Duration = Duration::from_secs(5);
 pub(crate) const HELLO: &str =
     r#"{"session":"00000000000000aa","features":[],"max_frame":8388608,"max_in_flight":8}"#;
 
+/// For servers that come back to their port: connections of other tests, which begin at 127.0.0.1, cannot be given it
+/// meanwhile.
+pub(crate) const OWN_ADDRESS: &str = "tcp://127.0.4.4:0";
+
 /// How frames are found in the stream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Wire {
