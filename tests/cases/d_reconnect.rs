@@ -14,7 +14,7 @@ use socketproto::prelude::*;
 use socketproto::testing::Line;
 use socketproto::{Backoff, ConnectionEvent, Error, Limits, Message, Peer, ServerBuilder};
 
-use crate::support::{Echo, HELLO, Noise, OWN_ADDRESS, PATIENCE, Raw, Wire, block_on, nobody};
+use crate::support::{Echo, HELLO, Noise, OWN_ADDRESS, PATIENCE, Raw, Wire, block_on, nobody, start_again};
 
 const SECRET: &str = "a secret of some length";
 /// In place of 100 ms to 30 s.
@@ -268,9 +268,9 @@ fn d_07_server_restarts() {
     const RESTARTS: usize = 20;
     const CLIENTS: usize = 8;
 
-    let opened = |address: &str| server(address).secret(secret()).channel_name("hub").start();
+    let hub = |address: &str| server(address).secret(secret()).channel_name("hub");
     block_on(async {
-        let mut server = opened(OWN_ADDRESS).await.unwrap();
+        let mut server = hub(OWN_ADDRESS).start().await.unwrap();
         let address = server.address().to_owned();
         let stop = Arc::new(AtomicBool::new(false));
         let (mut clients, mut counts, mut load) = (Vec::new(), Vec::new(), Vec::new());
@@ -311,12 +311,7 @@ fn d_07_server_restarts() {
             } else {
                 drop(server);
             }
-            server = loop {
-                match opened(&address).await {
-                    Err(Error::Bind { .. }) => tokio::task::yield_now().await,
-                    other => break other.unwrap(),
-                }
-            };
+            server = start_again(|| hub(&address)).await;
         }
         stop.store(true, Ordering::SeqCst);
         for answered in join_all(load).await {

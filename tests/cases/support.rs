@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use socketproto::{Server, ServerBuilder};
+use socketproto::{Error, Server, ServerBuilder};
 use tokio::net::TcpSocket;
 
 use crate::program::{Log, wait_for_signal_handler};
@@ -336,6 +336,18 @@ pub(crate) fn nobody() -> (TcpSocket, String) {
 /// Starts a server in this process.
 pub(crate) fn start(builder: ServerBuilder) -> Server {
     block_on(builder.start()).unwrap()
+}
+
+/// Starts a server where another has just been closed. Another test that starts a program at this moment makes a copy of
+/// this process, which holds the port until it has become that program.
+pub(crate) async fn start_again(builder: impl Fn() -> ServerBuilder) -> Server {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match builder().start().await {
+            Err(Error::Bind { .. }) if Instant::now() < deadline => tokio::task::yield_now().await,
+            outcome => return outcome.unwrap(),
+        }
+    }
 }
 
 /// The `echo` example as a process of its own. It is killed when dropped.
