@@ -11,7 +11,9 @@ use futures_util::future::join_all;
 use socketproto::prelude::*;
 use socketproto::{Backoff, Error, Message, ServerBuilder};
 
-use crate::support::{Echo, HELLO, Noise, PATIENCE, Raw, Received, WIRES, Wire, block_on, m, probe, start};
+use crate::support::{
+    Echo, HELLO, Noise, PATIENCE, Raw, Received, WIRES, Wire, block_on, m, probe, start, start_again,
+};
 
 const THREADS: u64 = 8;
 
@@ -237,10 +239,10 @@ fn c_17_commands_issued_while_disconnected() {
             sender.send(message.json().to_string()).unwrap();
             Ok(Json::NULL)
         };
-        Server::bind(address).register_callback(Some(ServiceId::WRITE_REQUEST), Some(1.into()), take).start()
+        Server::bind(address).register_callback(Some(ServiceId::WRITE_REQUEST), Some(1.into()), take)
     };
     block_on(async {
-        let server = serve("tcp://127.0.0.1:0").await.unwrap();
+        let server = serve("tcp://127.0.0.1:0").start().await.unwrap();
         let address = server.address().to_owned();
         let quick = Backoff::new(Duration::from_millis(10), Duration::from_millis(50));
         let client = Client::connect(&address).backoff(quick).await.unwrap();
@@ -252,7 +254,7 @@ fn c_17_commands_issued_while_disconnected() {
             let error = outcome.unwrap_err();
             assert!(matches!(error, Error::TimedOut { .. } | Error::ConnectionLost { .. }), "{error}");
         }
-        let _server = serve(&address).await.unwrap();
+        let _server = start_again(|| serve(&address)).await;
         client.write(1, "fresh").timeout(PATIENCE).await.unwrap();
         let got: BTreeSet<_> = received.try_iter().collect();
         assert_eq!(got, BTreeSet::from([r#""fresh""#.to_owned()]));

@@ -9,7 +9,7 @@ use socketproto::prelude::*;
 use socketproto::testing::Line;
 use socketproto::{Backoff, ConnectionEvent, Error, Message, Peer, ServerBuilder};
 
-use crate::support::{PATIENCE, block_on};
+use crate::support::{OWN_ADDRESS, PATIENCE, block_on, start_again};
 
 fn quick() -> Backoff {
     Backoff::new(Duration::from_millis(10), Duration::from_millis(200))
@@ -46,7 +46,7 @@ fn d_10_disconnect_and_connect_callbacks_once_in_order() {
         list.lock().unwrap().push(word(event));
     };
     block_on(async {
-        let mut server = server("tcp://127.0.0.1:0").start().await.unwrap();
+        let mut server = server(OWN_ADDRESS).start().await.unwrap();
         let address = server.address().to_owned();
         let client = Client::connect(&address).backoff(quick()).on_event(slow).await.unwrap();
         for _ in 0..CYCLES {
@@ -54,13 +54,13 @@ fn d_10_disconnect_and_connect_callbacks_once_in_order() {
             server.shutdown().await.unwrap();
             // Attempts that fail belong to no connection, so nothing is told of them.
             tokio::time::sleep(Duration::from_millis(40)).await;
-            server = self::server(&address).start().await.unwrap();
+            server = start_again(|| self::server(&address)).await;
         }
         client.read::<()>(4711).timeout(PATIENCE).await.unwrap();
         client.close().await;
         let told = seen.lock().unwrap().len();
         drop(server);
-        let _server = self::server(&address).start().await.unwrap();
+        let _server = start_again(|| self::server(&address)).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert_eq!(seen.lock().unwrap().len(), told, "nothing is told once close has returned");
     });

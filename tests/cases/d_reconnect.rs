@@ -14,7 +14,7 @@ use socketproto::prelude::*;
 use socketproto::testing::Line;
 use socketproto::{Backoff, ConnectionEvent, Error, Limits, Message, Peer, ServerBuilder};
 
-use crate::support::{Echo, HELLO, Noise, PATIENCE, Raw, Wire, block_on, nobody};
+use crate::support::{Echo, HELLO, Noise, OWN_ADDRESS, PATIENCE, Raw, Wire, block_on, nobody, start_again};
 
 const SECRET: &str = "a secret of some length";
 /// In place of 100 ms to 30 s.
@@ -68,7 +68,7 @@ fn stop(process: Pid) {
 
 #[test]
 fn d_02_half_open_server_restarted_client_does_not_know() {
-    let mut echo = Echo::start();
+    let mut echo = Echo::with(&["--listen", OWN_ADDRESS], "warn");
     let address = echo.address.clone();
     let echo = block_on(async {
         let client = Client::connect(&address).backoff(quick()).await.unwrap();
@@ -268,9 +268,9 @@ fn d_07_server_restarts() {
     const RESTARTS: usize = 20;
     const CLIENTS: usize = 8;
 
-    let opened = |address: &str| server(address).secret(secret()).channel_name("hub").start();
+    let hub = |address: &str| server(address).secret(secret()).channel_name("hub");
     block_on(async {
-        let mut server = opened("tcp://127.0.0.1:0").await.unwrap();
+        let mut server = hub(OWN_ADDRESS).start().await.unwrap();
         let address = server.address().to_owned();
         let stop = Arc::new(AtomicBool::new(false));
         let (mut clients, mut counts, mut load) = (Vec::new(), Vec::new(), Vec::new());
@@ -311,12 +311,7 @@ fn d_07_server_restarts() {
             } else {
                 drop(server);
             }
-            server = loop {
-                match opened(&address).await {
-                    Err(Error::Bind { .. }) => tokio::task::yield_now().await,
-                    other => break other.unwrap(),
-                }
-            };
+            server = start_again(|| hub(&address)).await;
         }
         stop.store(true, Ordering::SeqCst);
         for answered in join_all(load).await {
@@ -376,7 +371,7 @@ fn d_08_thundering_herd_comes_back_one_by_one() {
 #[test]
 fn d_08_thundering_herd_is_accepted_as_a_whole() {
     const CLIENTS: usize = 200;
-    let echo = Echo::with(&["--secret", SECRET], "warn");
+    let echo = Echo::with(&["--listen", OWN_ADDRESS, "--secret", SECRET], "warn");
     let address = echo.address.clone();
     let mut echo = block_on(async {
         let clients = (0..CLIENTS).map(|_| Client::connect(&address).secret(secret()).backoff(quick()));

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use socketproto::{Server, ServerBuilder};
+use socketproto::{Error, Server, ServerBuilder};
 use tokio::net::TcpSocket;
 
 use crate::program::{Log, wait_for_signal_handler};
@@ -28,6 +28,10 @@ const PROBE_TIME: Duration = Duration::from_secs(5);
 /// The data of a fake server's HELLO.
 pub(crate) const HELLO: &str =
     r#"{"session":"00000000000000aa","features":[],"max_frame":8388608,"max_in_flight":8}"#;
+
+/// For servers that come back to their port: connections of other tests, which begin at 127.0.0.1, cannot be given it
+/// meanwhile.
+pub(crate) const OWN_ADDRESS: &str = "tcp://127.0.4.4:0";
 
 /// How frames are found in the stream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -372,6 +376,18 @@ pub(crate) fn nobody() -> (TcpSocket, String) {
 /// Starts a server in this process.
 pub(crate) fn start(builder: ServerBuilder) -> Server {
     block_on(builder.start()).unwrap()
+}
+
+/// Starts a server where another has just been closed. Another test that starts a program at this moment makes a copy of
+/// this process, which holds the port until it has become that program.
+pub(crate) async fn start_again(builder: impl Fn() -> ServerBuilder) -> Server {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match builder().start().await {
+            Err(Error::Bind { .. }) if Instant::now() < deadline => tokio::task::yield_now().await,
+            outcome => return outcome.unwrap(),
+        }
+    }
 }
 
 /// The `echo` example as a process of its own. It is killed when dropped.
