@@ -212,11 +212,14 @@ fn s_02_terminal_processing_of_the_tty() {
 
 // S07
 
-/// 20 times as fast as 9,600 baud, with pauses of up to 7 ms.
-fn slow(seed: u64) -> Disturb {
+/// Bytes a second at 9,600 baud: each has a start and a stop bit.
+const BYTES_AT_9600: u32 = 960;
+
+/// So many bytes a second, with pauses of up to 7 ms.
+fn slow(seed: u64, bytes_per_second: u32) -> Disturb {
     let mut noise = Noise(seed);
     Box::new(move |bytes| {
-        let time = Duration::from_secs(1) / 19_200 * u32::try_from(bytes.len()).unwrap();
+        let time = Duration::from_secs(1) / bytes_per_second * u32::try_from(bytes.len()).unwrap();
         thread::sleep(time + Duration::from_micros(noise.next() % 7_000));
         bytes
     })
@@ -229,7 +232,7 @@ fn s_07_slow_line_long_gaps() {
     let mut seed = 70;
     let cable = Cable::with(&left, &right, false, || {
         seed += 1;
-        slow(seed)
+        slow(seed, 20 * BYTES_AT_9600)
     });
     let text = ":<&".repeat(1_365);
     block_on(async {
@@ -241,6 +244,26 @@ fn s_07_slow_line_long_gaps() {
         let short = client.call::<_, String>(10, 1, &text).timeout(Duration::from_millis(20)).await;
         assert!(matches!(short, Err(Error::TimedOut { .. })), "{short:?}");
         assert_eq!(client.call::<_, u32>(10, 1, &7).await.unwrap(), 7);
+        client.close().await;
+    });
+    drop(cable);
+    block_on(server.shutdown()).unwrap();
+}
+
+#[test]
+fn s_07_at_the_pace_of_9600_baud() {
+    let (left, right) = (Tty::new(), Tty::new());
+    let secret = || Secret::from_text("0123456789abcdef0123456789abcdef").unwrap();
+    let server = start(echo_server(right.url().replace("115200", "9600")).secret(secret()));
+    let mut seed = 80;
+    let cable = Cable::with(&left, &right, false, || {
+        seed += 1;
+        slow(seed, BYTES_AT_9600)
+    });
+    block_on(async {
+        // HELLO and the login alone are some 700 bytes each way.
+        let client = Client::connect(left.url().replace("115200", "9600")).secret(secret()).await.unwrap();
+        assert_eq!(client.call::<_, String>(10, 1, "22.5 °C").await.unwrap(), "22.5 °C");
         client.close().await;
     });
     drop(cable);
