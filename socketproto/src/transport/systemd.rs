@@ -7,10 +7,11 @@ use std::env;
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use listenfd::ListenFd;
 
+use crate::transport::upgrade::Upgrades;
 use crate::transport::{Listener, OpenListener};
 
 /// More descriptors than any manager passes; whatever says more is a mistake.
@@ -74,13 +75,13 @@ impl fmt::Display for Descriptor {
 }
 
 /// Takes over a listener.
-pub(super) fn bind(which: &Descriptor) -> io::Result<Listener> {
+pub(super) fn bind(which: &Descriptor, upgrades: Arc<Upgrades>) -> io::Result<Listener> {
     let mut passed = PASSED.lock().unwrap_or_else(PoisonError::into_inner);
     let taken = match &mut *passed {
         Ok(passed) => passed.take(which),
         Err(reason) => Err(reason.clone()),
     };
-    taken.map_err(|reason| io::Error::new(io::ErrorKind::InvalidInput, reason))?.listen()
+    taken.map_err(|reason| io::Error::new(io::ErrorKind::InvalidInput, reason))?.listen(upgrades)
 }
 
 impl Passed {

@@ -61,10 +61,10 @@ impl Acceptor {
         Self::new(scheme, listen_on_first(addresses)?, upgrades)
     }
 
-    /// Takes over a socket that listens already; frames alone are taken there.
-    pub(super) fn open(listener: StdTcpListener) -> io::Result<Self> {
+    /// Takes over a socket that listens already.
+    pub(super) fn open(listener: StdTcpListener, upgrades: Arc<Upgrades>) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        Self::new("tcp", TcpListener::from_std(listener)?, Arc::default())
+        Self::new("tcp", TcpListener::from_std(listener)?, upgrades)
     }
 
     fn new(scheme: &'static str, listener: TcpListener, upgrades: Arc<Upgrades>) -> io::Result<Self> {
