@@ -153,3 +153,17 @@ async fn a_listener_of_ones_own_is_served() {
     within(server.shutdown()).await.expect("nothing is left");
     TcpListener::bind(address.strip_prefix("tcp://").expect("TCP")).expect("its port is free again");
 }
+
+#[tokio::test]
+async fn loopback_written_as_ipv6_is_loopback() {
+    if !has_ipv6() {
+        return;
+    }
+    // Nobody has to be asked, for no other machine reaches it.
+    let server = server("tcp://[::ffff:127.0.0.1]:0").start().await.expect("a free port");
+    assert!(reach(&server, "127.0.0.1").await.is_some());
+    assert!(server.address().starts_with("tcp://[::ffff:127.0.0.1]:"), "{}", server.address());
+    within(server.shutdown()).await.expect("nothing is left");
+    let error = Server::bind("tcp://[::ffff:0.0.0.0]:0").start().await.expect_err("it is exposed");
+    assert!(error.to_string().starts_with("allow_plaintext:"), "{error}");
+}

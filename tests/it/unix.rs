@@ -52,7 +52,12 @@ fn secret() -> Secret {
 
 async fn serve(address: &str) -> Server {
     let board = Board { text: String::new() };
-    Server::bind(address).secret(secret()).service(board).start().await.expect("the path is free")
+    Server::bind(format!("{address}?mode=0600"))
+        .secret(secret())
+        .service(board)
+        .start()
+        .await
+        .expect("the path is free")
 }
 
 #[tokio::test]
@@ -61,7 +66,7 @@ async fn a_dialogue_over_a_unix_socket() {
     let address = format!("unix://{}", path.display());
     let server = serve(&address).await;
     assert_eq!(server.address(), address);
-    let client = Client::connect(format!("{address}?mode=0600"))
+    let client = Client::connect(&address)
         .secret(secret())
         .service(Counter { next: Arc::default() })
         .backoff(Backoff::new(Duration::from_millis(1), Duration::from_millis(2)))

@@ -134,7 +134,7 @@ impl ClientTls {
 
     /// The handshake on a stream of a test.
     #[cfg(test)]
-    pub(super) async fn over(self, stream: impl Stream + 'static) -> io::Result<Connected> {
+    pub(super) async fn over(self, stream: tokio::io::DuplexStream) -> io::Result<Connected> {
         let name = self.0.source.server_name.clone().ok_or(io::ErrorKind::InvalidInput)?;
         Ok(ToHost { tls: self, name }.open(Raw::new(stream, "tls://server".into())).await?.connected())
     }

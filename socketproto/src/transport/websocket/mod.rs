@@ -28,7 +28,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use crate::transport::datagrams::Datagrams;
 use crate::transport::notes::Notes;
 use crate::transport::upgrade::{AcceptWebSocket, OpenTls, Raw, Upgrades, Upgrading};
-use crate::transport::{Accept, Connect, Connected, tcp};
+use crate::transport::{self, Accept, Connect, Connected, tcp};
 pub use echo::{echo_as_client, echo_as_server};
 use handshake::Rules;
 use messages::{Kind, Messages};
@@ -42,12 +42,12 @@ struct Acceptance {
 
 /// What a listener takes: at the path of its own address, or at the root of any other where it is `asked` to.
 pub(super) fn acceptance(
-    place: Option<&super::Place>,
+    place: Option<&transport::Place>,
     asked: bool,
     origins: &[String],
 ) -> Option<Box<dyn AcceptWebSocket>> {
     let (path, ping) = match place {
-        Some(super::Place::WebSocket(place)) => (place.path.as_str(), place.ping),
+        Some(transport::Place::WebSocket(place)) => (place.path.as_str(), place.ping),
         _ if asked => (place::ROOT, Some(place::PING)),
         _ => return None,
     };
