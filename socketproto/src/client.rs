@@ -354,8 +354,11 @@ impl ClientBuilder {
             }
             Target::Own(connector) => {
                 setup.check(None)?;
-                let mut options = Options::of(&connector.address())?;
-                options.old_peer |= old_peer;
+                let address = connector.address();
+                let mut options = Options::of(&address)?;
+                if old_peer {
+                    options.set_old_peer(&address)?;
+                }
                 (connector, options)
             }
         };

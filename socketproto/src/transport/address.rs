@@ -3,9 +3,10 @@
 use std::fmt;
 
 use crate::error::Error;
-use crate::frame::Format;
+#[cfg(all(unix, feature = "serial"))]
 use crate::framing::Framing;
 use crate::transport::host::HostPort;
+use crate::transport::options::{Options, each_option, mistake};
 #[cfg(all(unix, feature = "serial"))]
 use crate::transport::serial::Serial;
 #[cfg(all(unix, feature = "unix"))]
@@ -42,21 +43,6 @@ pub(crate) enum Place {
     Systemd(Descriptor),
 }
 
-/// How to speak there: the options that addresses of every scheme take.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Options {
-    /// None: a listener is told it by the first byte, a client speaks length framing unless its peer is old.
-    pub(crate) framing: Option<Framing>,
-    /// The format of what is sent before anything was received.
-    pub(crate) format: Format,
-    /// The peer is one of the Python library: STP, no HELLO.
-    pub(crate) old_peer: bool,
-    /// The line loses or garbles bytes, as behind a bridge to a serial line: STP, and noise is no error.
-    pub(crate) lossy: bool,
-    /// The line has no end of connection, and is lossy.
-    pub(crate) serial: bool,
-}
-
 impl Address {
     /// Understands an address.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
@@ -77,10 +63,6 @@ impl Address {
         self.options.check()?;
         if self.place.is_websocket() { self.options.check_for_websocket() } else { Ok(()) }
     }
-}
-
-fn mistake(address: &str, reason: String) -> Error {
-    Error::Address { address: address.into(), reason: reason.into() }
 }
 
 fn parse(text: &str) -> Result<Address, String> {
@@ -172,78 +154,6 @@ impl Place {
         };
         if is_own { Ok(()) } else { options.set(name, value) }
     }
-}
-
-impl Options {
-    /// The options of an own transport's address.
-    pub(crate) fn of(address: &str) -> Result<Self, Error> {
-        let mut options = Self::default();
-        let (_, text) = address.split_once('?').unwrap_or((address, ""));
-        let mut set = each_option(text).map(|(name, value)| options.set(name, value));
-        let set = set.try_for_each(|set| set).and_then(|()| options.check());
-        set.map(|()| options).map_err(|reason| mistake(address, reason))
-    }
-
-    /// Whether they go together. What loses bytes, and peers of the Python library, have STP alone.
-    fn check(&self) -> Result<(), String> {
-        let reason = match self {
-            Self { framing: Some(Framing::Length), lossy: true, .. } => {
-                "line=on needs STP framing: length framing cannot find the next frame again"
-            }
-            Self { framing: Some(Framing::Length), old_peer: true, .. } => {
-                "a peer of the Python library speaks STP framing alone; leave framing=length out, or peer=old"
-            }
-            _ => return Ok(()),
-        };
-        Err(reason.to_owned())
-    }
-
-    /// Whether a WebSocket can be spoken on so: one binary message carries one frame, and nothing else tells them apart.
-    pub(crate) fn check_for_websocket(&self) -> Result<(), String> {
-        let option = match self {
-            Self { lossy: true, .. } => "line=on",
-            Self { old_peer: true, .. } => "peer=old",
-            Self { framing: Some(Framing::Stp), .. } => "framing=stp",
-            _ => return Ok(()),
-        };
-        Err(format!(
-            "{option} does not go over a WebSocket, where one message is one frame; use tcp://, or leave it out"
-        ))
-    }
-
-    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
-        match (name, value) {
-            ("framing", "stp") => self.framing = Some(Framing::Stp),
-            ("framing", "length") => self.framing = Some(Framing::Length),
-            ("format", "json") => self.format = Format::Json,
-            ("format", "struct") => self.format = Format::Struct,
-            ("peer", "old") => self.old_peer = true,
-            ("peer", "new") => self.old_peer = false,
-            ("line", "on") => self.lossy = true,
-            ("line", "off") => self.lossy = false,
-            ("framing", _) => return Err(wrong_value(name, value, "framing=stp or framing=length")),
-            ("format", _) => return Err(wrong_value(name, value, "format=json or format=struct")),
-            ("peer", _) => return Err(wrong_value(name, value, "peer=old or peer=new")),
-            ("line", _) => return Err(wrong_value(name, value, "line=on or line=off")),
-            _ => {
-                return Err(format!(
-                    "the option `{name}` is unknown; there are framing, format, peer and line"
-                ));
-            }
-        }
-        Ok(())
-    }
-}
-
-pub(super) fn wrong_value(name: &str, value: &str, expected: &str) -> String {
-    format!("the option `{name}={value}` has no such value, write {expected}")
-}
-
-/// The options behind the `?`, by name and value.
-fn each_option(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    text.split('&')
-        .filter(|option| !option.is_empty())
-        .map(|option| option.split_once('=').unwrap_or((option, "")))
 }
 
 /// Why a scheme is not understood: it is missing in this build, on this system, or everywhere.
@@ -362,25 +272,6 @@ mod tests {
             let understood = parse(&format!("{scheme}://x")).map(|_| ());
             assert_eq!(understood == Err(expected), !is_on, "{scheme}: {understood:?}");
         }
-    }
-
-    #[test]
-    fn options_are_understood() {
-        let options = Address::parse("tcp://h:1?framing=stp&format=struct&peer=old").unwrap().options;
-        assert_eq!(
-            (options.framing, options.format, options.old_peer),
-            (Some(Framing::Stp), Format::Struct, true)
-        );
-        let options = Address::parse("tcp://h:1?framing=length&format=json&peer=new").unwrap().options;
-        assert_eq!(
-            (options.framing, options.format, options.old_peer),
-            (Some(Framing::Length), Format::Json, false)
-        );
-        assert!(Options::of("own://anything?line=on").unwrap().lossy);
-        let error = Options::of("own://anything?baud=9600").unwrap_err().to_string();
-        assert!(error.contains("the option `baud` is unknown"), "{error}");
-        let error = Options::of("own://anything?line=on&framing=length").unwrap_err().to_string();
-        assert!(error.contains("line=on needs STP framing"), "{error}");
     }
 
     #[cfg(all(unix, feature = "serial"))]

@@ -13,6 +13,7 @@ mod line;
 mod memory;
 mod notes;
 mod open;
+mod options;
 mod own;
 #[cfg(all(unix, feature = "serial"))]
 mod serial;
@@ -32,7 +33,7 @@ pub(crate) mod websocket;
 use std::io;
 use std::sync::Arc;
 
-pub(crate) use address::{Address, Options, Place};
+pub(crate) use address::{Address, Place};
 pub use disturb::Direction;
 pub(crate) use disturb::{Blow, Hub, Plan};
 pub(crate) use handshake::HandshakeFailed;
@@ -40,6 +41,7 @@ pub use line::Connected;
 pub(crate) use line::{Io, Opening, Stream};
 pub(crate) use notes::{Farewell, Notes};
 pub use open::OpenListener;
+pub(crate) use options::Options;
 pub use own::{Accept, Connect};
 pub(crate) use own::{Connector, Listener};
 pub(crate) use setup::{ClientSetup, ServerSetup};

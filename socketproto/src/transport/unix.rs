@@ -15,7 +15,7 @@ use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::error::Error;
-use crate::transport::address::wrong_value;
+use crate::transport::options::wrong_value;
 use crate::transport::upgrade::Upgrades;
 use crate::transport::{Accept, Connect, Connected, upgrade};
 use file::SocketFile;

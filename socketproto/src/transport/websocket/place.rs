@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::transport::address::wrong_value;
 use crate::transport::host::HostPort;
+use crate::transport::options::wrong_value;
 
 /// A line that is silent for this time is pinged: proxies often cut one that is silent for 60 s.
 pub(super) const PING: Duration = Duration::from_secs(30);
