@@ -2,6 +2,7 @@
 //!
 //! The address is understood here, lines are made and taken here; [`file`] makes the socket's file and removes it.
 
+mod draft;
 mod file;
 
 use std::fmt;
