@@ -1,4 +1,4 @@
-//! Every listener of byte streams takes TLS and WebSockets, those that others made too; whatever cannot says so.
+//! Every listener of byte streams takes TLS and WebSocket, those that others made too; whatever cannot says so.
 
 use std::net::TcpListener;
 

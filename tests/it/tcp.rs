@@ -1,11 +1,11 @@
 //! What TCP addresses bind.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
 
 use socketproto::prelude::*;
 use socketproto::{Error, ServerBuilder};
 
-use crate::support::within;
+use crate::support::{has_ipv6, within};
 
 fn server(address: &str) -> ServerBuilder {
     Server::bind(address)
@@ -28,15 +28,6 @@ async fn reach(server: &Server, host: &str) -> Option<String> {
     let shown = server.peers().last()?.address().to_owned();
     client.close().await;
     Some(shown)
-}
-
-/// Whether this machine has IPv6; a test that needs it says so and passes without.
-fn has_ipv6() -> bool {
-    let has = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
-    if !has {
-        eprintln!("passed over: this machine has no IPv6");
-    }
-    has
 }
 
 #[tokio::test]

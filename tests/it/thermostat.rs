@@ -9,7 +9,7 @@ use socketproto_examples::thermostat::{Range, Reset, Thermostat, ThermostatClien
 
 #[cfg(target_os = "linux")]
 use crate::cable::{Cable, Tty};
-use crate::support::within;
+use crate::support::{has_ipv6, within};
 use crate::tls::made::{localhost, trusting};
 
 const SECRET: &str = "a secret of more than 16 bytes";
@@ -193,8 +193,9 @@ async fn over_a_unix_socket() {
 
 #[tokio::test]
 async fn over_websocket() {
-    for address in ["ws://127.0.0.1:0", "ws://[::1]:0/rooms/living%20room?ping=1"] {
-        suite(Way::of(address)).await;
+    suite(Way::of("ws://127.0.0.1:0")).await;
+    if has_ipv6() {
+        suite(Way::of("ws://[::1]:0/rooms/living%20room?ping=1")).await;
     }
 }
 
