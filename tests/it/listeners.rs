@@ -52,7 +52,11 @@ async fn where_tls_is_required_a_listener_that_was_handed_over_takes_nothing_in_
     }
     let error = ask("tcp", place(&server), &trusting).await.expect_err("it is in clear");
     assert!(error.ends_with("the server takes TLS alone: connect with tls://"), "{error}");
-    ask("ws", place(&server), &trusting).await.expect_err("it is in clear");
+    let error = ask("ws", place(&server), &trusting).await.expect_err("it is in clear");
+    assert!(
+        error.ends_with("it closed without an answer; where it takes TLS alone, connect with wss://"),
+        "{error}"
+    );
     within(server.shutdown()).await.expect("nothing is left");
 
     // Others may reach it, then and only then.
