@@ -117,7 +117,7 @@ impl Passed {
                 let listener = self
                     .descriptors
                     .take_tcp_listener(index)
-                    .map_err(|_| format!("{shown} is no stream socket, neither TCP nor Unix"))?
+                    .map_err(|_| format!("{shown} is no stream socket, neither TCP nor Unix; a `.socket` unit needs ListenStream="))?
                     .ok_or_else(taken)?;
                 must_listen(&listener, &shown)?;
                 OpenListener::from(listener)
@@ -146,7 +146,7 @@ fn count(fds: Option<&str>, pid: Option<&str>, first: Option<&str>, own: u32) ->
         ));
     }
     if first.is_some_and(|first| first.parse() != Ok(FIRST)) {
-        return Err(format!("LISTEN_FDS_FIRST_FD is not {FIRST}"));
+        return Err(format!("LISTEN_FDS_FIRST_FD is not {FIRST}; pass the descriptors from there on"));
     }
     Ok(count)
 }

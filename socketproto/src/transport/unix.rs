@@ -133,7 +133,7 @@ fn explain(error: io::Error) -> io::Error {
             "permission denied: this user may not connect; the listener's `?mode=` and the permissions of the \
              directories above decide"
         }
-        io::ErrorKind::NotFound => "there is no socket at this path",
+        io::ErrorKind::NotFound => "there is no socket at this path; is the server running there?",
         io::ErrorKind::ConnectionRefused => {
             "nobody listens; the file was left behind by a server that has ended"
         }

@@ -88,7 +88,7 @@ fn no_place(directory: &Path, error: &io::Error) -> io::Error {
     let reason = match error.kind() {
         io::ErrorKind::NotFound => format!("the directory `{shown}` does not exist, create it first"),
         io::ErrorKind::PermissionDenied => {
-            format!("this user may not create files in the directory `{shown}`")
+            format!("this user may not create files in the directory `{shown}`; choose one of its own")
         }
         _ => format!("cannot create files in the directory `{shown}`: {error}"),
     };
