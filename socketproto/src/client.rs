@@ -66,7 +66,8 @@ impl Client {
     /// | `mem://NAME` | a listener of this process |
     ///
     /// Options: `?peer=old` speaks to a peer of the Python library, which no WebSocket leads to; `?format=struct` sends
-    /// struct frames until the peer shows its own format; `?ping=SECONDS` and `?ping=off` of `ws` and `wss` are those of
+    /// struct frames until the peer shows its own format; `?framing=stp` speaks STP to one that takes nothing else, where
+    /// length framing is the default; `?ping=SECONDS` and `?ping=off` of `ws` and `wss` are those of
     /// [`Server::bind`](crate::Server::bind).
     ///
     /// A name is resolved anew at each attempt to connect, and all its addresses are tried. An IPv6 address stands in
@@ -354,8 +355,11 @@ impl ClientBuilder {
             }
             Target::Own(connector) => {
                 setup.check(None)?;
-                let mut options = Options::of(&connector.address())?;
-                options.old_peer |= old_peer;
+                let address = connector.address();
+                let mut options = Options::of(&address)?;
+                if old_peer {
+                    options.set_old_peer(&address)?;
+                }
                 (connector, options)
             }
         };

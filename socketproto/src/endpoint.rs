@@ -131,7 +131,8 @@ impl Settings {
         let (routes, handlers) = self.services.build(self.limits.handler_timeout, callbacks)?;
         let framing = match role {
             _ if options.lossy => Some(Framing::Stp),
-            Role::Server => options.framing,
+            _ if options.framing.is_some() => options.framing,
+            Role::Server => None,
             Role::Client if options.old_peer => Some(Framing::Stp),
             Role::Client => Some(Framing::Length),
         };

@@ -29,7 +29,7 @@ use crate::session::Role;
 use crate::signals;
 #[cfg(feature = "tls")]
 use crate::transport::ServerTls;
-use crate::transport::{self, Address, OpenListener, Options, Place, ServerSetup};
+use crate::transport::{self, Address, OpenListener, ServerSetup, Source};
 
 /// How long requests that run may take when a server is shut down.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -98,7 +98,7 @@ impl Server {
     /// one of the Python library the address says `?peer=old`; without it this side calls no peer that has not said
     /// HELLO.
     pub fn bind(address: impl Into<String>) -> ServerBuilder {
-        ServerBuilder::new(Source::Address(address.into()))
+        ServerBuilder::new(Address::parse(&address.into()).map(Source::Address))
     }
 
     /// Begins a server on a socket that listens already: one that was inherited, or made before the program gave up its
@@ -115,7 +115,7 @@ impl Server {
     /// # Ok(()) }
     /// ```
     pub fn from_listener(listener: impl Into<OpenListener>) -> ServerBuilder {
-        ServerBuilder::new(Source::Open(listener.into()))
+        ServerBuilder::new(Ok(Source::Open(listener.into())))
     }
 
     /// Begins a server over a transport of the user's own.
@@ -129,7 +129,7 @@ impl Server {
     /// # Ok(()) }
     /// ```
     pub fn over(transport: impl transport::Accept) -> ServerBuilder {
-        ServerBuilder::new(Source::Own(transport::Listener::new(transport)))
+        ServerBuilder::new(Ok(Source::Own(transport::Listener::new(transport))))
     }
 
     /// The address clients connect to, with the real port or name.
@@ -256,47 +256,15 @@ impl fmt::Debug for Server {
 /// What a server is told before it starts.
 #[must_use = "a server runs once it is started"]
 pub struct ServerBuilder {
-    source: Source,
+    /// What is wrong with an address is told at the start.
+    source: Result<Source>,
     settings: Settings,
     setup: ServerSetup,
     allow_plaintext: bool,
 }
 
-/// Where a server gets its connections.
-enum Source {
-    Address(String),
-    Own(transport::Listener),
-    Open(OpenListener),
-}
-
-impl Source {
-    /// Where it is, unless the user knows that alone, and how to speak there.
-    fn parse(&self) -> Result<(Option<Place>, Options)> {
-        match self {
-            Self::Address(address) => {
-                let Address { place, options } = Address::parse(address)?;
-                Ok((Some(place), options))
-            }
-            Self::Own(listener) => Ok((None, Options::of(listener.address())?)),
-            Self::Open(_) => Ok((None, Options::of("")?)),
-        }
-    }
-
-    /// Opens the listener.
-    async fn open(self, setup: &ServerSetup) -> Result<transport::Listener> {
-        match self {
-            Self::Address(address) => transport::bind(&Address::parse(&address)?, setup).await,
-            Self::Own(listener) => Ok(listener),
-            Self::Open(listener) => {
-                let address = listener.address().into();
-                listener.listen().map_err(|source| Error::Bind { address, source })
-            }
-        }
-    }
-}
-
 impl ServerBuilder {
-    fn new(source: Source) -> Self {
+    fn new(source: Result<Source>) -> Self {
         Self { source, settings: Settings::new(), setup: ServerSetup::default(), allow_plaintext: false }
     }
 
@@ -483,8 +451,9 @@ impl ServerBuilder {
         self
     }
 
-    /// Takes TLS with this certificate: on `tls://`, which needs one, and on `tcp://` beside frames in clear, told by the
-    /// first byte (protocol.md section 3).
+    /// Takes TLS with this certificate: on `tls://` and `wss://`, which need one, and on every other listener of byte
+    /// streams beside frames in clear, told by the first byte (protocol.md section 3): `tcp://`, `ws://`, `unix://`,
+    /// `systemd://` and [`Server::from_listener`].
     ///
     /// ```
     /// use socketproto::{Server, ServerTls};
@@ -498,12 +467,12 @@ impl ServerBuilder {
     /// ```
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: ServerTls) -> Self {
-        self.setup.tls = Some(tls);
+        self.setup.tls = Some(Arc::new(tls));
         self
     }
 
-    /// Refuses whatever does not begin with TLS. Unless said: true on `tls://`, false on `tcp://`. Where it is required,
-    /// other machines may reach the listener without [`ServerBuilder::allow_plaintext`].
+    /// Refuses whatever does not begin with TLS. Unless said: true on `tls://` and `wss://`, false elsewhere. Where it is
+    /// required, other machines may reach the listener without [`ServerBuilder::allow_plaintext`].
     #[cfg(feature = "tls")]
     pub fn require_tls(mut self, require: bool) -> Self {
         self.setup.require_tls = Some(require);
@@ -519,8 +488,9 @@ impl ServerBuilder {
         self
     }
 
-    /// Takes a WebSocket too on a `tcp://` address, at the path `/`: one port for programs and browsers. Pages have to be
-    /// allowed by [`allowed_origins`](Self::allowed_origins).
+    /// Takes a WebSocket too, at the path `/`, on a listener of byte streams: one port of `tcp://` or `tls://` for programs
+    /// and browsers, or a socket of `unix://`, `systemd://` or [`Server::from_listener`] behind a web server. Pages have to
+    /// be allowed by [`allowed_origins`](Self::allowed_origins).
     ///
     /// ```
     /// use socketproto::prelude::*;
@@ -567,9 +537,10 @@ impl ServerBuilder {
     /// and [`Error::Config`] for settings that do not go together.
     pub async fn start(self) -> Result<Server> {
         let Self { source, mut settings, setup, allow_plaintext } = self;
-        let (place, options) = source.parse()?;
-        setup.check(place.as_ref(), &options, settings.secret.is_some())?;
-        settings.trust_certificates = setup.trusts_certificates();
+        let source = source?;
+        let options = source.options()?;
+        setup.check(&source, &options, settings.secret.is_some())?;
+        settings.trust_certificates = setup.trust_certificates;
         let endpoint = settings.build(Role::Server, &options)?;
         let runtime = Runtime::current()?;
         runtime

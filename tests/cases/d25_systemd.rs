@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use socketproto::Server;
 
 use crate::support::{Echo, Wire, example, probe, start};
+use crate::web::Web;
 
 /// The `echo` example as a service manager starts it: `passed` as descriptor 3, whatever the script says before.
 fn launch(script: &str, passed: impl Into<OwnedFd>, listen: &str) -> Command {
@@ -61,6 +62,17 @@ fn d_25_systemd_socket_activation() {
     let mut waiting = UnixStream::connect(directory.path().join("x.sock")).unwrap();
     unix.accept().unwrap();
     assert_eq!(waiting.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn d_25_what_was_handed_over_takes_websockets_where_it_is_told_to() {
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = launch("true", tcp, "systemd://");
+    command.arg("--websocket");
+    let echo = Echo::spawn(command, "warn");
+    Web::connect(&echo.address).probe();
+    echo.connect(Wire::Stp).probe();
+    echo.end();
 }
 
 #[test]

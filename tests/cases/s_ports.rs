@@ -12,23 +12,25 @@ use std::time::{Duration, Instant};
 use rustix::fs::{OFlags, fcntl_setfl};
 use socketproto::prelude::*;
 use socketproto::{Backoff, ConnectionEvent, Error};
+use tempfile::TempDir;
 
 use crate::cable::{Cable, Tty, url};
 use crate::s_wire::{RawPort, echo_server};
 use crate::support::{Echo, PATIENCE, block_on, example, m, start};
 
 /// A folder for links to ports, which goes with the test.
-struct Folder(PathBuf);
+struct Folder(TempDir);
 
 impl Folder {
-    fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("socketproto-{}-{name}", std::process::id()));
-        fs::create_dir(&folder).unwrap();
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // Programs of other users look into it as well.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         Self(folder)
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.0.path().join(name)
     }
 
     /// Lets a name lead to a port, as udev does for adapters.
@@ -36,12 +38,6 @@ impl Folder {
         let path = self.path(name);
         let _ = fs::remove_file(&path);
         symlink(&tty.path, path).unwrap();
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -101,7 +97,7 @@ fn s_03_a_port_is_free_again_when_it_is_closed() {
 
 #[test]
 fn s_04_adapter_unplugged_and_plugged_again_at_a_server() {
-    let folder = Folder::new("s04-server");
+    let folder = Folder::new();
     let first = Tty::new();
     folder.link("by-id", &first);
     let mut echo = Echo::with(&["--listen", &url(&folder.path("by-id"))], "warn");
@@ -122,7 +118,7 @@ fn s_04_adapter_unplugged_and_plugged_again_at_a_server() {
 
 #[test]
 fn s_04_adapter_unplugged_and_plugged_again_at_a_client() {
-    let folder = Folder::new("s04-client");
+    let folder = Folder::new();
     let (first, far) = (Tty::new(), Tty::new());
     folder.link("by-id", &first);
     let secret = || Secret::from_text("0123456789abcdef0123456789abcdef").unwrap();
@@ -165,7 +161,7 @@ fn s_04_adapter_unplugged_and_plugged_again_at_a_client() {
 
 #[test]
 fn s_08_port_missing() {
-    let folder = Folder::new("s08");
+    let folder = Folder::new();
     let path = folder.path("later");
     let missing = block_on(Client::connect(url(&path)).into_future()).unwrap_err().to_string();
     assert_eq!(
@@ -193,7 +189,7 @@ fn s_08_port_missing() {
 
 #[test]
 fn s_08_not_a_tty_and_a_rate_that_no_port_has() {
-    let folder = Folder::new("s08-file");
+    let folder = Folder::new();
     fs::write(folder.path("file"), "text").unwrap();
     for path in [folder.path("file"), folder.path(""), PathBuf::from("/dev/null")] {
         let path = PathBuf::from(path.to_str().unwrap().trim_end_matches('/'));
@@ -215,7 +211,7 @@ fn s_08_no_permission() {
     let tty = Tty::new();
     fs::set_permissions(&tty.path, fs::Permissions::from_mode(0o000)).unwrap();
     // Root may open everything, so the program runs as somebody else; where it lies he may not look.
-    let folder = Folder::new("s08-permission");
+    let folder = Folder::new();
     fs::set_permissions(folder.path("."), fs::Permissions::from_mode(0o755)).unwrap();
     let program = folder.path("echo");
     fs::copy(example("echo"), &program).unwrap();

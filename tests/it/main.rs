@@ -19,6 +19,7 @@ mod hooks_and_rules;
 mod hosted;
 mod layers;
 mod limits;
+mod listeners;
 mod load;
 mod own_transport;
 mod page;

@@ -110,6 +110,15 @@ impl Drop for TellOnDrop {
 
 // Programs
 
+/// Whether this machine has IPv6; a test that needs it says so and passes without.
+pub(crate) fn has_ipv6() -> bool {
+    let has = std::net::TcpListener::bind((std::net::Ipv6Addr::LOCALHOST, 0)).is_ok();
+    if !has {
+        eprintln!("passed over: this machine has no IPv6");
+    }
+    has
+}
+
 /// The root of the repository.
 pub(crate) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package lies in the repository")

@@ -1,11 +1,11 @@
 //! What TCP addresses bind.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
 
 use socketproto::prelude::*;
 use socketproto::{Error, ServerBuilder};
 
-use crate::support::within;
+use crate::support::{has_ipv6, within};
 
 fn server(address: &str) -> ServerBuilder {
     Server::bind(address)
@@ -28,15 +28,6 @@ async fn reach(server: &Server, host: &str) -> Option<String> {
     let shown = server.peers().last()?.address().to_owned();
     client.close().await;
     Some(shown)
-}
-
-/// Whether this machine has IPv6; a test that needs it says so and passes without.
-fn has_ipv6() -> bool {
-    let has = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
-    if !has {
-        eprintln!("passed over: this machine has no IPv6");
-    }
-    has
 }
 
 #[tokio::test]
@@ -152,4 +143,18 @@ async fn a_listener_of_ones_own_is_served() {
     within(Client::connect(&address)).await.expect("the server listens").close().await;
     within(server.shutdown()).await.expect("nothing is left");
     TcpListener::bind(address.strip_prefix("tcp://").expect("TCP")).expect("its port is free again");
+}
+
+#[tokio::test]
+async fn loopback_written_as_ipv6_is_loopback() {
+    if !has_ipv6() {
+        return;
+    }
+    // Nobody has to be asked, for no other machine reaches it.
+    let server = server("tcp://[::ffff:127.0.0.1]:0").start().await.expect("a free port");
+    assert!(reach(&server, "127.0.0.1").await.is_some());
+    assert!(server.address().starts_with("tcp://[::ffff:127.0.0.1]:"), "{}", server.address());
+    within(server.shutdown()).await.expect("nothing is left");
+    let error = Server::bind("tcp://[::ffff:0.0.0.0]:0").start().await.expect_err("it is exposed");
+    assert!(error.to_string().starts_with("allow_plaintext:"), "{error}");
 }

@@ -4,8 +4,6 @@ mod certificates;
 pub(crate) mod made;
 mod wire;
 
-use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,22 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::support::{disconnected, limits, within};
-use made::{Authority, Made};
-
-/// An authority, and settings of a server with a certificate for `localhost` from it.
-fn localhost() -> (Authority, ServerTls) {
-    let authority = Authority::new("authority");
-    let server = authority.server(["localhost"]).server_tls();
-    (authority, server)
-}
-
-/// What trusts one authority, and expects `localhost`.
-fn trusting(authority: &Authority) -> ClientTls {
-    ClientTls::new()
-        .ca_pem(authority.pem())
-        .and_then(|tls| tls.server_name("localhost"))
-        .expect("a certificate")
-}
+use made::{Authority, Folder, Made, localhost, trusting};
 
 /// A server that echoes what it is told to execute, and tells how its connections end.
 fn echo(address: &str) -> (ServerBuilder, UnboundedReceiver<String>) {
@@ -295,37 +278,6 @@ async fn settings_that_do_not_go_together_are_told_at_the_start() {
     );
     let error = within(Client::connect("tls://no host:1")).await.expect_err("no name").to_string();
     assert!(error.starts_with("tls: \"no host\" is neither a host name nor an IP address"), "{error}");
-}
-
-/// A folder of its own, gone at the end.
-struct Folder(std::path::PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("socketproto-tls-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).expect("a folder for what is temporary");
-        Self(folder)
-    }
-
-    fn file(&self, name: &str, text: impl AsRef<[u8]>) -> std::path::PathBuf {
-        let path = self.0.join(name);
-        std::fs::write(&path, text).expect("a folder that can be written");
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-impl AsRef<Path> for Folder {
-    fn as_ref(&self) -> &Path {
-        &self.0
-    }
 }
 
 #[tokio::test]

@@ -2,12 +2,12 @@
 //! the wire is in `cases/w_websocket.rs`, whole dialogues are in `thermostat.rs`.
 
 use socketproto::prelude::*;
-use socketproto::{Error, ServerBuilder, ServerTls};
+use socketproto::{Error, ServerBuilder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::within;
-use crate::tls::made::Authority;
+use crate::tls::made::{localhost, trusting};
 
 /// The first line of the answer to a page.
 async fn answer(server: &Server, headers: &str) -> String {
@@ -165,17 +165,13 @@ async fn a_server_may_speak_first() {
 
 #[tokio::test]
 async fn the_certificate_of_a_client_is_seen_through_a_websocket() {
-    let authority = Authority::new("authority");
-    let tls: ServerTls =
-        authority.server(["localhost"]).server_tls().client_ca_pem(authority.pem()).expect("an authority");
+    let (authority, tls) = localhost();
+    let tls = tls.client_ca_pem(authority.pem()).expect("an authority");
     let server = Server::bind("wss://127.0.0.1:0").tls(tls).start().await.expect("it listens");
-    let client = socketproto::ClientTls::new()
-        .ca_pem(authority.pem())
-        .and_then(|tls| tls.server_name("localhost"))
-        .expect("a certificate");
     let shown = authority.client("attic");
-    let connected =
-        within(Client::connect(server.address()).tls(shown.shown_by(client))).await.expect("a line");
+    let connected = within(Client::connect(server.address()).tls(shown.shown_by(trusting(&authority))))
+        .await
+        .expect("a line");
     let peer = server.peers().pop().expect("the client is there");
     assert_eq!(peer.certificate().as_deref(), Some(&shown.der[..]));
     drop(connected);

@@ -3,9 +3,10 @@
 use std::fmt;
 
 use crate::error::Error;
-use crate::frame::Format;
+#[cfg(all(unix, feature = "serial"))]
 use crate::framing::Framing;
 use crate::transport::host::HostPort;
+use crate::transport::options::{Options, each_option, mistake};
 #[cfg(all(unix, feature = "serial"))]
 use crate::transport::serial::Serial;
 #[cfg(all(unix, feature = "unix"))]
@@ -42,21 +43,6 @@ pub(crate) enum Place {
     Systemd(Descriptor),
 }
 
-/// How to speak there: the options that addresses of every scheme take.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Options {
-    /// A listener's framing; none where the first byte tells it.
-    pub(crate) framing: Option<Framing>,
-    /// The format of what is sent before anything was received.
-    pub(crate) format: Format,
-    /// The peer is one of the Python library: STP, no HELLO.
-    pub(crate) old_peer: bool,
-    /// The line loses or garbles bytes, as behind a bridge to a serial line: STP, and noise is no error.
-    pub(crate) lossy: bool,
-    /// The line has no end of connection, and is lossy.
-    pub(crate) serial: bool,
-}
-
 impl Address {
     /// Understands an address.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
@@ -69,21 +55,25 @@ impl Address {
     /// [`Error::Address`] where none can be.
     pub(crate) fn set_old_peer(&mut self) -> Result<(), Error> {
         self.options.old_peer = true;
-        self.place.check(&self.options).map_err(|reason| mistake(&self.place.to_string(), reason))
+        self.check().map_err(|reason| mistake(&self.place.to_string(), reason))
     }
-}
 
-fn mistake(address: &str, reason: String) -> Error {
-    Error::Address { address: address.into(), reason: reason.into() }
+    /// Whether its options go together, here.
+    fn check(&self) -> Result<(), String> {
+        self.options.check()?;
+        if self.place.is_websocket() { self.options.check_for_websocket() } else { Ok(()) }
+    }
 }
 
 fn parse(text: &str) -> Result<Address, String> {
     let (place, options) = text.split_once('?').unwrap_or((text, ""));
-    let mut place = Place::parse(place)?;
-    let mut options = Options::parse(options, |name, value| place.set_option(name, value))?;
-    place.check(&options)?;
-    place.imply(&mut options);
-    Ok(Address { place, options })
+    let place = Place::parse(place)?;
+    let mut address = Address { options: place.options(), place };
+    for (name, value) in each_option(options) {
+        address.place.set_option(&mut address.options, name, value)?;
+    }
+    address.check()?;
+    Ok(address)
 }
 
 impl Place {
@@ -95,168 +85,98 @@ impl Place {
             "tcp" => HostPort::parse(scheme, place).map(Self::Tcp),
             #[cfg(feature = "tls")]
             "tls" => HostPort::parse(scheme, place).map(Self::Tls),
-            #[cfg(not(feature = "tls"))]
-            "tls" => Err(needs_feature(scheme, "tls")),
             #[cfg(feature = "websocket")]
             "ws" => websocket::Place::parse(scheme, place).map(Self::WebSocket),
             #[cfg(all(feature = "websocket", feature = "tls"))]
             "wss" => websocket::Place::parse(scheme, place).map(Self::WebSocket),
-            #[cfg(all(feature = "websocket", not(feature = "tls")))]
-            "wss" => Err(needs_feature(scheme, "tls")),
-            #[cfg(not(feature = "websocket"))]
-            "ws" | "wss" => Err(needs_feature(scheme, "websocket")),
             "mem" => Ok(Self::Memory { name: place.to_owned() }),
             #[cfg(all(unix, feature = "serial"))]
             "serial" => Serial::parse(place).map(Self::Serial),
-            #[cfg(all(unix, not(feature = "serial")))]
-            "serial" => Err(needs_feature(scheme, "serial")),
-            #[cfg(not(unix))]
-            "serial" => Err("the scheme `serial` needs a Unix system in this version".to_owned()),
             #[cfg(all(unix, feature = "unix"))]
             "unix" => SocketPath::parse(place).map(Self::Unix),
             #[cfg(all(unix, feature = "unix"))]
             "systemd" => Ok(Self::Systemd(Descriptor::parse(place))),
-            #[cfg(not(all(unix, feature = "unix")))]
-            "unix" | "systemd" if cfg!(unix) => Err(needs_feature(scheme, "unix")),
-            #[cfg(not(all(unix, feature = "unix")))]
-            "unix" | "systemd" => Err(format!("the scheme `{scheme}` is for Unix systems, use tcp")),
-            _ => Err(format!(
-                "the scheme `{scheme}` is unknown; there are tcp, tls, ws, wss, unix, systemd, serial and mem"
-            )),
+            _ => Err(not_here(scheme)),
         }
     }
 
     /// Whether TLS belongs to the scheme.
-    #[cfg(feature = "tls")]
     pub(crate) fn is_tls(&self) -> bool {
         match self {
+            #[cfg(feature = "tls")]
             Self::Tls(_) => true,
             #[cfg(feature = "websocket")]
             Self::WebSocket(place) => place.is_tls(),
-            Self::Tcp(_) | Self::Memory { .. } => false,
-            #[cfg(all(unix, feature = "unix"))]
-            Self::Unix(_) | Self::Systemd(_) => false,
-            #[cfg(all(unix, feature = "serial"))]
-            Self::Serial(_) => false,
+            _ => false,
         }
     }
 
-    /// Whether a listener there can take TLS.
-    #[cfg(feature = "tls")]
-    pub(crate) fn can_take_tls(&self) -> bool {
+    /// Whether nothing but a WebSocket is taken there.
+    pub(crate) fn is_websocket(&self) -> bool {
         match self {
-            Self::Tcp(_) | Self::Tls(_) => true,
             #[cfg(feature = "websocket")]
             Self::WebSocket(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether a listener there can take more than frames.
+    pub(crate) fn takes_upgrades(&self) -> bool {
+        match self {
             Self::Memory { .. } => false,
-            #[cfg(all(unix, feature = "unix"))]
-            Self::Unix(_) | Self::Systemd(_) => false,
             #[cfg(all(unix, feature = "serial"))]
             Self::Serial(_) => false,
+            _ => true,
         }
     }
 
-    /// Takes an option of this scheme alone; false where it has no such option.
-    fn set_option(&mut self, name: &str, value: &str) -> Result<bool, String> {
-        let _ = (name, value);
+    /// What a scheme leaves no choice in.
+    fn options(&self) -> Options {
         match self {
-            Self::Tcp(_) | Self::Memory { .. } => Ok(false),
-            #[cfg(feature = "tls")]
-            Self::Tls(_) => Ok(false),
-            #[cfg(feature = "websocket")]
-            Self::WebSocket(place) => place.set_option(name, value),
             #[cfg(all(unix, feature = "serial"))]
-            Self::Serial(serial) => serial.set_option(name, value),
-            #[cfg(all(unix, feature = "unix"))]
-            Self::Unix(place) => place.set_option(name, value),
-            #[cfg(all(unix, feature = "unix"))]
-            Self::Systemd(_) => Ok(false),
+            Self::Serial(_) => {
+                Options { framing: Some(Framing::Stp), lossy: true, serial: true, ..Options::default() }
+            }
+            _ => Options::default(),
         }
     }
 
-    /// What the options of every scheme cannot say of this one.
-    fn check(&self, options: &Options) -> Result<(), String> {
-        let _ = options;
-        match self {
-            Self::Tcp(_) | Self::Memory { .. } => Ok(()),
-            #[cfg(feature = "tls")]
-            Self::Tls(_) => Ok(()),
+    /// Takes an option, of this scheme or of every one.
+    fn set_option(&mut self, options: &mut Options, name: &str, value: &str) -> Result<(), String> {
+        let is_own = match self {
             #[cfg(feature = "websocket")]
-            Self::WebSocket(_) => websocket::Place::check(options),
-            #[cfg(all(unix, feature = "unix"))]
-            Self::Unix(_) | Self::Systemd(_) => Ok(()),
+            Self::WebSocket(place) => place.set_option(name, value)?,
             #[cfg(all(unix, feature = "serial"))]
-            Self::Serial(_) => Ok(()),
-        }
-    }
-
-    /// Sets what a scheme leaves no choice in.
-    fn imply(&self, options: &mut Options) {
-        let _ = &options;
-        #[cfg(all(unix, feature = "serial"))]
-        if let Self::Serial(_) = self {
-            options.framing = Some(Framing::Stp);
-            (options.lossy, options.serial) = (true, true);
-        }
+            Self::Serial(serial) => serial.set_option(name, value)?,
+            #[cfg(all(unix, feature = "unix"))]
+            Self::Unix(place) => place.set_option(name, value)?,
+            _ => false,
+        };
+        if is_own { Ok(()) } else { options.set(name, value) }
     }
 }
 
-impl Options {
-    /// The options of an own transport's address.
-    pub(crate) fn of(address: &str) -> Result<Self, Error> {
-        let (_, options) = address.split_once('?').unwrap_or((address, ""));
-        Self::parse(options, |_, _| Ok(false)).map_err(|reason| mistake(address, reason))
-    }
-
-    /// Understands what stands behind the `?`; `own` is asked first.
-    fn parse(text: &str, mut own: impl FnMut(&str, &str) -> Result<bool, String>) -> Result<Self, String> {
-        let mut options =
-            Self { framing: None, format: Format::Json, old_peer: false, lossy: false, serial: false };
-        for option in text.split('&').filter(|option| !option.is_empty()) {
-            let (name, value) = option.split_once('=').unwrap_or((option, ""));
-            if !own(name, value)? {
-                options.set(name, value)?;
-            }
+/// Why a scheme is not understood: it is missing in this build, on this system, or everywhere.
+fn not_here(scheme: &str) -> String {
+    let needs = match scheme {
+        "unix" | "systemd" if !cfg!(unix) => {
+            return format!("the scheme `{scheme}` is for Unix systems, use tcp");
         }
-        if options.lossy && options.framing == Some(Framing::Length) {
-            return Err(
-                "line=on needs STP framing: length framing cannot find the next frame again".to_owned()
+        "serial" if !cfg!(unix) => {
+            return "the scheme `serial` needs a Unix system in this version".to_owned();
+        }
+        "unix" | "systemd" => "feature `unix`",
+        "serial" => "feature `serial`",
+        "tls" => "feature `tls`",
+        "ws" => "feature `websocket`",
+        "wss" => "features `websocket` and `tls`",
+        _ => {
+            return format!(
+                "the scheme `{scheme}` is unknown; there are tcp, tls, ws, wss, unix, systemd, serial and mem"
             );
         }
-        Ok(options)
-    }
-
-    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
-        match (name, value) {
-            ("framing", "stp") => self.framing = Some(Framing::Stp),
-            ("framing", "length") => self.framing = Some(Framing::Length),
-            ("format", "json") => self.format = Format::Json,
-            ("format", "struct") => self.format = Format::Struct,
-            ("peer", "old") => self.old_peer = true,
-            ("peer", "new") => self.old_peer = false,
-            ("line", "on") => self.lossy = true,
-            ("line", "off") => self.lossy = false,
-            ("framing", _) => return Err(wrong_value(name, value, "framing=stp or framing=length")),
-            ("format", _) => return Err(wrong_value(name, value, "format=json or format=struct")),
-            ("peer", _) => return Err(wrong_value(name, value, "peer=old or peer=new")),
-            ("line", _) => return Err(wrong_value(name, value, "line=on or line=off")),
-            _ => {
-                return Err(format!(
-                    "the option `{name}` is unknown; there are framing, format, peer and line"
-                ));
-            }
-        }
-        Ok(())
-    }
-}
-
-pub(super) fn wrong_value(name: &str, value: &str, expected: &str) -> String {
-    format!("the option `{name}={value}` has no such value, write {expected}")
-}
-
-#[cfg(not(all(feature = "tls", feature = "websocket")))]
-fn needs_feature(scheme: &str, feature: &str) -> String {
-    format!("the scheme `{scheme}` needs the feature `{feature}` of socketproto")
+    };
+    format!("the scheme `{scheme}` needs the {needs} of socketproto")
 }
 
 /// The address of the place alone, as a URL.
@@ -327,14 +247,6 @@ mod tests {
         }
     }
 
-    #[cfg(all(unix, not(feature = "unix")))]
-    #[test]
-    fn without_the_feature_its_schemes_name_it() {
-        for text in ["unix:///run/x.sock", "systemd://"] {
-            assert!(reason(text).ends_with("needs the feature `unix` of socketproto"), "{}", reason(text));
-        }
-    }
-
     #[test]
     #[cfg(feature = "tls")]
     fn tls_has_places_as_tcp_has() {
@@ -343,26 +255,23 @@ mod tests {
     }
 
     #[test]
-    #[cfg(not(feature = "tls"))]
     fn a_scheme_whose_feature_is_off_says_which() {
-        assert_eq!(reason("tls://h:1"), "the scheme `tls` needs the feature `tls` of socketproto");
-    }
-
-    #[test]
-    fn options_are_understood() {
-        let options = Address::parse("tcp://h:1?framing=stp&format=struct&peer=old").unwrap().options;
-        assert_eq!(
-            (options.framing, options.format, options.old_peer),
-            (Some(Framing::Stp), Format::Struct, true)
-        );
-        let options = Address::parse("tcp://h:1?framing=length&format=json&peer=new").unwrap().options;
-        assert_eq!(
-            (options.framing, options.format, options.old_peer),
-            (Some(Framing::Length), Format::Json, false)
-        );
-        assert!(Options::of("own://anything?line=on").unwrap().lossy);
-        let error = Options::of("own://anything?baud=9600").unwrap_err().to_string();
-        assert!(error.contains("the option `baud` is unknown"), "{error}");
+        let serves_websockets = cfg!(feature = "websocket");
+        for (scheme, is_on, needs) in [
+            ("tls", cfg!(feature = "tls"), "feature `tls`"),
+            ("ws", serves_websockets, "feature `websocket`"),
+            ("wss", serves_websockets && cfg!(feature = "tls"), "features `websocket` and `tls`"),
+            #[cfg(unix)]
+            ("serial", cfg!(feature = "serial"), "feature `serial`"),
+            #[cfg(unix)]
+            ("unix", cfg!(feature = "unix"), "feature `unix`"),
+            #[cfg(unix)]
+            ("systemd", cfg!(feature = "unix"), "feature `unix`"),
+        ] {
+            let expected = format!("the scheme `{scheme}` needs the {needs} of socketproto");
+            let understood = parse(&format!("{scheme}://x")).map(|_| ());
+            assert_eq!(understood == Err(expected), !is_on, "{scheme}: {understood:?}");
+        }
     }
 
     #[cfg(all(unix, feature = "serial"))]
@@ -414,10 +323,9 @@ mod tests {
             ("tcp://h:1?framing=udp", "the option `framing=udp` has no such value"),
             ("tcp://h:1?line=noisy", "the option `line=noisy` has no such value"),
             ("tcp://h:1?line=on&framing=length", "line=on needs STP framing"),
+            ("mem://?framing=length&peer=old", "a peer of the Python library speaks STP framing alone"),
             ("tcp://h:1?speed=9600", "the option `speed` is unknown"),
             ("tcp://h:1?ping=9", "the option `ping` is unknown"),
-            #[cfg(all(unix, not(feature = "serial")))]
-            ("serial:///dev/x", "the scheme `serial` needs the feature `serial`"),
         ];
         for (text, expected) in cases {
             assert!(reason(text).starts_with(expected), "{text}: {}", reason(text));
@@ -453,11 +361,5 @@ mod tests {
         let error = Address::parse("ws://h:1").unwrap().set_old_peer().unwrap_err().to_string();
         assert!(error.starts_with("address `ws://h:1`: peer=old does not go over a WebSocket"), "{error}");
         assert!(Address::parse("tcp://h:1").unwrap().set_old_peer().is_ok());
-    }
-
-    #[cfg(not(feature = "websocket"))]
-    #[test]
-    fn a_scheme_without_its_feature_says_so() {
-        assert_eq!(reason("ws://h:1"), "the scheme `ws` needs the feature `websocket` of socketproto");
     }
 }

@@ -55,7 +55,10 @@ impl Acceptor {
             name => name.to_owned(),
         };
         if listeners.get(&name).is_some_and(|listener| !listener.incoming.is_closed()) {
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, "the name is in use"));
+            return Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                "the name is in use; choose another one, or mem:// for one that is free",
+            ));
         }
         let (sender, incoming) = mpsc::channel(BACKLOG);
         listeners.insert(name.clone(), Entry { incoming: sender, hub: Arc::default() });

@@ -13,10 +13,12 @@ mod line;
 mod memory;
 mod notes;
 mod open;
+mod options;
 mod own;
 #[cfg(all(unix, feature = "serial"))]
 mod serial;
 mod setup;
+mod source;
 #[cfg(all(unix, feature = "unix"))]
 mod systemd;
 mod tcp;
@@ -31,7 +33,7 @@ pub(crate) mod websocket;
 use std::io;
 use std::sync::Arc;
 
-pub(crate) use address::{Address, Options, Place};
+pub(crate) use address::{Address, Place};
 pub use disturb::Direction;
 pub(crate) use disturb::{Blow, Hub, Plan};
 pub(crate) use handshake::HandshakeFailed;
@@ -39,9 +41,11 @@ pub use line::Connected;
 pub(crate) use line::{Io, Opening, Stream};
 pub(crate) use notes::{Farewell, Notes};
 pub use open::OpenListener;
+pub(crate) use options::Options;
 pub use own::{Accept, Connect};
 pub(crate) use own::{Connector, Listener};
 pub(crate) use setup::{ClientSetup, ServerSetup};
+pub(crate) use source::Source;
 #[cfg(feature = "tls")]
 pub use tls::{ClientTls, ServerTls};
 use upgrade::upgrade;
@@ -54,7 +58,7 @@ use crate::error::Error;
 /// [`Error::Bind`] where the address cannot be listened on.
 pub(crate) async fn bind(address: &Address, setup: &ServerSetup) -> Result<Listener, Error> {
     let Address { place, options } = address;
-    let upgrades = Arc::new(setup.upgrades(place, options));
+    let upgrades = Arc::new(setup.upgrades(Some(place), options));
     let listener = match place {
         Place::Tcp(host) => tcp::Acceptor::bind("tcp", host, upgrades).await.map(Listener::new),
         #[cfg(feature = "tls")]
@@ -65,9 +69,9 @@ pub(crate) async fn bind(address: &Address, setup: &ServerSetup) -> Result<Liste
         #[cfg(all(unix, feature = "serial"))]
         Place::Serial(serial) => serial::Acceptor::bind(serial.clone()).await.map(Listener::new),
         #[cfg(all(unix, feature = "unix"))]
-        Place::Unix(place) => unix::Acceptor::bind(place).await.map(Listener::new),
+        Place::Unix(place) => unix::Acceptor::bind(place, upgrades).await.map(Listener::new),
         #[cfg(all(unix, feature = "unix"))]
-        Place::Systemd(which) => systemd::bind(which),
+        Place::Systemd(which) => systemd::bind(which, upgrades),
     };
     listener.map_err(|source| Error::Bind { address: place.to_string().into(), source })
 }
@@ -82,14 +86,14 @@ pub(crate) fn connector(place: Place, setup: ClientSetup) -> Result<Connector, E
         Place::Tcp(place) => Arc::new(tcp::Connector(place)),
         #[cfg(feature = "tls")]
         Place::Tls(place) => {
-            let tls = setup.tls.unwrap_or_default().for_host(&place.host)?;
+            let tls = setup.encrypt_to(&place.host)?;
             Arc::new(tls::Connector { place, tls })
         }
         Place::Memory { name } => Arc::new(memory::Connector(name)),
         #[cfg(all(unix, feature = "serial"))]
         Place::Serial(serial) => Arc::new(serial::Connector(serial)),
         #[cfg(all(unix, feature = "unix"))]
-        Place::Unix(place) => Arc::new(unix::Connector(place)),
+        Place::Unix(place) => Arc::new(unix::Connector::new(place)?),
         #[cfg(all(unix, feature = "unix"))]
         Place::Systemd(which) => {
             let reason =
@@ -97,7 +101,13 @@ pub(crate) fn connector(place: Place, setup: ClientSetup) -> Result<Connector, E
             return Err(Error::Address { address: which.to_string().into(), reason: reason.into() });
         }
         #[cfg(feature = "websocket")]
-        Place::WebSocket(place) => Arc::new(websocket::Connector::new(place, setup)?),
+        Place::WebSocket(place) => {
+            #[cfg(feature = "tls")]
+            let tls = place.is_tls().then(|| setup.encrypt_to(&place.host.host)).transpose()?;
+            #[cfg(not(feature = "tls"))]
+            let tls = None;
+            Arc::new(websocket::Connector { place, tls })
+        }
     })
 }
 
@@ -105,15 +115,7 @@ pub(crate) fn connector(place: Place, setup: ClientSetup) -> Result<Connector, E
 pub(crate) fn hub(place: &Place) -> Option<io::Result<Arc<Hub>>> {
     match place {
         Place::Memory { name } => Some(memory::hub(name)),
-        Place::Tcp(_) => None,
-        #[cfg(all(unix, feature = "serial"))]
-        Place::Serial(_) => None,
-        #[cfg(all(unix, feature = "unix"))]
-        Place::Unix(_) | Place::Systemd(_) => None,
-        #[cfg(feature = "tls")]
-        Place::Tls(_) => None,
-        #[cfg(feature = "websocket")]
-        Place::WebSocket(_) => None,
+        _ => None,
     }
 }
 

@@ -59,8 +59,8 @@ impl Notes {
     }
 }
 
-/// The line's half.
-#[cfg_attr(not(feature = "websocket"), expect(dead_code, reason = "other lines say nothing"))]
+/// The line's half. Lines of other kinds have none.
+#[cfg(feature = "websocket")]
 impl Notes {
     pub(crate) fn max_frame(&self) -> usize {
         self.max_frame.load(Ordering::Relaxed)

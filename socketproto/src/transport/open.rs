@@ -4,11 +4,13 @@ use std::io;
 use std::net::TcpListener;
 #[cfg(all(unix, feature = "unix"))]
 use std::os::unix::net::UnixListener;
+use std::sync::Arc;
 
 use crate::transport::own::Listener;
 use crate::transport::tcp;
 #[cfg(all(unix, feature = "unix"))]
 use crate::transport::unix;
+use crate::transport::upgrade::Upgrades;
 
 /// A socket that listens already, for [`Server::from_listener`](crate::Server::from_listener). It is made of a
 /// `std::net::TcpListener` and, on Unix with the feature `unix`, of a `std::os::unix::net::UnixListener`.
@@ -37,11 +39,11 @@ impl From<UnixListener> for OpenListener {
 
 impl OpenListener {
     /// Registers it with the runtime of this thread.
-    pub(crate) fn listen(self) -> io::Result<Listener> {
+    pub(crate) fn listen(self, upgrades: Arc<Upgrades>) -> io::Result<Listener> {
         match self.0 {
-            Socket::Tcp(listener) => tcp::Acceptor::open(listener).map(Listener::new),
+            Socket::Tcp(listener) => tcp::Acceptor::open(listener, upgrades).map(Listener::new),
             #[cfg(all(unix, feature = "unix"))]
-            Socket::Unix(listener) => unix::Acceptor::open(listener).map(Listener::new),
+            Socket::Unix(listener) => unix::Acceptor::open(listener, upgrades).map(Listener::new),
         }
     }
 

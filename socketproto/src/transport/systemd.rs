@@ -7,10 +7,11 @@ use std::env;
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use listenfd::ListenFd;
 
+use crate::transport::upgrade::Upgrades;
 use crate::transport::{Listener, OpenListener};
 
 /// More descriptors than any manager passes; whatever says more is a mistake.
@@ -74,13 +75,13 @@ impl fmt::Display for Descriptor {
 }
 
 /// Takes over a listener.
-pub(super) fn bind(which: &Descriptor) -> io::Result<Listener> {
+pub(super) fn bind(which: &Descriptor, upgrades: Arc<Upgrades>) -> io::Result<Listener> {
     let mut passed = PASSED.lock().unwrap_or_else(PoisonError::into_inner);
     let taken = match &mut *passed {
         Ok(passed) => passed.take(which),
         Err(reason) => Err(reason.clone()),
     };
-    taken.map_err(|reason| io::Error::new(io::ErrorKind::InvalidInput, reason))?.listen()
+    taken.map_err(|reason| io::Error::new(io::ErrorKind::InvalidInput, reason))?.listen(upgrades)
 }
 
 impl Passed {
@@ -116,7 +117,7 @@ impl Passed {
                 let listener = self
                     .descriptors
                     .take_tcp_listener(index)
-                    .map_err(|_| format!("{shown} is no stream socket, neither TCP nor Unix"))?
+                    .map_err(|_| format!("{shown} is no stream socket, neither TCP nor Unix; a `.socket` unit needs ListenStream="))?
                     .ok_or_else(taken)?;
                 must_listen(&listener, &shown)?;
                 OpenListener::from(listener)
@@ -145,7 +146,7 @@ fn count(fds: Option<&str>, pid: Option<&str>, first: Option<&str>, own: u32) ->
         ));
     }
     if first.is_some_and(|first| first.parse() != Ok(FIRST)) {
-        return Err(format!("LISTEN_FDS_FIRST_FD is not {FIRST}"));
+        return Err(format!("LISTEN_FDS_FIRST_FD is not {FIRST}; pass the descriptors from there on"));
     }
     Ok(count)
 }

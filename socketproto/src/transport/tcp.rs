@@ -57,14 +57,13 @@ impl Acceptor {
         place: &HostPort,
         upgrades: Arc<Upgrades>,
     ) -> io::Result<Self> {
-        let addresses = lookup_host((place.host.as_str(), place.port)).await?;
-        Self::new(scheme, listen_on_first(addresses)?, upgrades)
+        Self::new(scheme, listen_on_first(addresses(place).await?)?, upgrades)
     }
 
-    /// Takes over a socket that listens already; frames alone are taken there.
-    pub(super) fn open(listener: StdTcpListener) -> io::Result<Self> {
+    /// Takes over a socket that listens already.
+    pub(super) fn open(listener: StdTcpListener, upgrades: Arc<Upgrades>) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        Self::new("tcp", TcpListener::from_std(listener)?, Arc::default())
+        Self::new("tcp", TcpListener::from_std(listener)?, upgrades)
     }
 
     fn new(scheme: &'static str, listener: TcpListener, upgrades: Arc<Upgrades>) -> io::Result<Self> {
@@ -92,10 +91,19 @@ impl Accept for Acceptor {
 
 /// Connects to a host; its name is looked up anew each time.
 pub(super) async fn connect(place: &HostPort) -> io::Result<(TcpStream, SocketAddr)> {
-    let addresses = lookup_host((place.host.as_str(), place.port)).await?;
-    let stream = connect_to_first(addresses).await?;
+    let stream = connect_to_first(addresses(place).await?).await?;
     let peer = prepare(&stream, stream.peer_addr()?);
     Ok((stream, peer))
+}
+
+/// The addresses of a host.
+async fn addresses(place: &HostPort) -> io::Result<impl Iterator<Item = SocketAddr>> {
+    let HostPort { host, port } = place;
+    lookup_host((host.as_str(), *port)).await.map_err(|error| {
+        let reason =
+            format!("the name `{host}` cannot be resolved: {error}; check its spelling, and the network");
+        io::Error::new(error.kind(), reason)
+    })
 }
 
 /// Connects to the first address that answers. One that stays silent does not keep the others from being tried.
@@ -183,6 +191,14 @@ mod tests {
             assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(30)));
         }
         assert_eq!(prepare(&server, peer), client.local_addr().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_name_that_cannot_be_resolved_is_named() {
+        // No name server is asked for a name with a blank in it.
+        let place = HostPort { host: "no such host".to_owned(), port: 1 };
+        let error = connect(&place).await.unwrap_err().to_string();
+        assert!(error.starts_with("the name `no such host` cannot be resolved: "), "{error}");
     }
 
     #[tokio::test]

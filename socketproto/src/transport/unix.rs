@@ -2,19 +2,23 @@
 //!
 //! The address is understood here, lines are made and taken here; [`file`] makes the socket's file and removes it.
 
+mod draft;
 mod file;
 
 use std::fmt;
 use std::io;
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::transport::address::wrong_value;
-use crate::transport::{Accept, Connect, Connected};
+use crate::error::Error;
+use crate::transport::options::wrong_value;
+use crate::transport::upgrade::Upgrades;
+use crate::transport::{Accept, Connect, Connected, upgrade};
 use file::SocketFile;
 
 /// The longest path that the operating system takes, in bytes: `sun_path` without the NUL at its end.
@@ -31,8 +35,8 @@ const QUEUE_WAIT: Duration = Duration::from_millis(10);
 pub(crate) struct SocketPath {
     /// Absolute, so that it means the same whatever directory the program goes to.
     path: Box<str>,
-    /// The permissions of the file; for listeners alone.
-    mode: u32,
+    /// The permissions of the file, where the address says them; for listeners alone.
+    mode: Option<u32>,
 }
 
 impl SocketPath {
@@ -66,7 +70,7 @@ impl SocketPath {
                 path.len()
             ));
         }
-        Ok(Self { path: path.into(), mode: DEFAULT_MODE })
+        Ok(Self { path: path.into(), mode: None })
     }
 
     /// Takes an option of this scheme alone; false where it has no such option.
@@ -76,9 +80,8 @@ impl SocketPath {
         }
         let digits = (1..=4).contains(&value.len()) && value.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
         let mode = u32::from_str_radix(value, 8).ok().filter(|mode| digits && *mode <= 0o777);
-        self.mode = mode.ok_or_else(|| {
-            wrong_value(name, value, "an octal number from 0000 to 0777, for example mode=0660")
-        })?;
+        let wrong = || wrong_value(name, value, "an octal number from 0000 to 0777, for example mode=0660");
+        self.mode = Some(mode.ok_or_else(wrong)?);
         Ok(true)
     }
 }
@@ -90,7 +93,19 @@ impl fmt::Display for SocketPath {
 }
 
 /// Connects to the socket at a path.
-pub(super) struct Connector(pub(super) SocketPath);
+pub(super) struct Connector(SocketPath);
+
+impl Connector {
+    /// # Errors
+    /// [`Error::Address`] for permissions, which the listener alone can give.
+    pub(super) fn new(place: SocketPath) -> Result<Self, Error> {
+        if place.mode.is_none() {
+            return Ok(Self(place));
+        }
+        let reason = "the option `mode` is for the listener, which makes the socket; leave it out here";
+        Err(Error::Address { address: place.to_string().into(), reason: reason.into() })
+    }
+}
 
 impl Connect for Connector {
     fn address(&self) -> String {
@@ -118,7 +133,7 @@ fn explain(error: io::Error) -> io::Error {
             "permission denied: this user may not connect; the listener's `?mode=` and the permissions of the \
              directories above decide"
         }
-        io::ErrorKind::NotFound => "there is no socket at this path",
+        io::ErrorKind::NotFound => "there is no socket at this path; is the server running there?",
         io::ErrorKind::ConnectionRefused => {
             "nobody listens; the file was left behind by a server that has ended"
         }
@@ -133,24 +148,31 @@ pub(super) struct Acceptor {
     _file: Option<SocketFile>,
     listener: UnixListener,
     address: String,
+    upgrades: Arc<Upgrades>,
 }
 
 impl Acceptor {
     /// Makes the socket's file and listens.
-    pub(super) async fn bind(place: &SocketPath) -> io::Result<Self> {
-        let (file, listener) = SocketFile::create(Path::new(&*place.path), place.mode).await?;
-        Self::new(listener, Some(file), place.to_string())
+    pub(super) async fn bind(place: &SocketPath, upgrades: Arc<Upgrades>) -> io::Result<Self> {
+        let mode = place.mode.unwrap_or(DEFAULT_MODE);
+        let (file, listener) = SocketFile::create(Path::new(&*place.path), mode).await?;
+        Self::new(listener, Some(file), place.to_string(), upgrades)
     }
 
     /// Takes over a socket that others made, and whose file is theirs.
-    pub(super) fn open(listener: StdUnixListener) -> io::Result<Self> {
+    pub(super) fn open(listener: StdUnixListener, upgrades: Arc<Upgrades>) -> io::Result<Self> {
         let address = address_of(&listener);
-        Self::new(listener, None, address)
+        Self::new(listener, None, address, upgrades)
     }
 
-    fn new(listener: StdUnixListener, file: Option<SocketFile>, address: String) -> io::Result<Self> {
+    fn new(
+        listener: StdUnixListener,
+        file: Option<SocketFile>,
+        address: String,
+        upgrades: Arc<Upgrades>,
+    ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        Ok(Self { _file: file, listener: UnixListener::from_std(listener)?, address })
+        Ok(Self { _file: file, listener: UnixListener::from_std(listener)?, address, upgrades })
     }
 }
 
@@ -162,7 +184,7 @@ impl Accept for Acceptor {
     async fn accept(&mut self) -> io::Result<Connected> {
         let (stream, _) = self.listener.accept().await?;
         let peer = peer(&self.address, stream.peer_cred().ok());
-        Ok(Connected::stream(stream, peer))
+        Ok(upgrade(stream, peer, &self.upgrades))
     }
 
     fn is_exposed(&self) -> bool {
@@ -208,10 +230,10 @@ mod tests {
     #[test]
     fn the_mode_is_octal() {
         let mut place = SocketPath::parse("/run/x.sock").unwrap();
-        assert_eq!(place.mode, 0o600);
+        assert_eq!(place.mode, None);
         for (text, mode) in [("0", 0), ("0000", 0), ("660", 0o660), ("0660", 0o660), ("0777", 0o777)] {
             assert_eq!(place.set_option("mode", text), Ok(true));
-            assert_eq!(place.mode, mode);
+            assert_eq!(place.mode, Some(mode));
         }
         for text in ["", "0o660", "+660", "1777", "888", "00660", "rw", "-1"] {
             let error = place.set_option("mode", text).unwrap_err();

@@ -20,6 +20,18 @@ pub(crate) type Upgrading<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send
 /// Makes an encrypted stream of one that begins with a TLS handshake.
 pub(crate) trait AcceptTls: Send + Sync {
     fn accept(&self, raw: Raw) -> Upgrading<Raw>;
+
+    /// Whether clients are asked for a certificate.
+    fn asks_for_certificate(&self) -> bool;
+
+    /// Whether no client can connect without one.
+    fn requires_certificate(&self) -> bool;
+}
+
+/// Makes an encrypted stream to a host.
+#[cfg(any(feature = "tls", feature = "websocket"))]
+pub(crate) trait OpenTls: Send + Sync {
+    fn open(&self, raw: Raw) -> Upgrading<Raw>;
 }
 
 /// Makes a line of datagrams of a stream that begins with an HTTP request.
@@ -30,7 +42,7 @@ pub(crate) trait AcceptWebSocket: Send + Sync {
 /// What a listener takes beside frames; by default nothing.
 #[derive(Default)]
 pub(crate) struct Upgrades {
-    pub(crate) tls: Option<Box<dyn AcceptTls>>,
+    pub(crate) tls: Option<Arc<dyn AcceptTls>>,
     pub(crate) websocket: Option<Box<dyn AcceptWebSocket>>,
     /// Refuse whatever does not begin with a TLS handshake.
     pub(crate) require_tls: bool,
@@ -49,6 +61,11 @@ pub(crate) struct Raw {
 }
 
 impl Raw {
+    /// What is known before anything was said.
+    pub(crate) fn new(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, peer: Arc<str>) -> Self {
+        Self { stream: Box::new(stream), peer, certificate: None }
+    }
+
     pub(crate) fn connected(self) -> Connected {
         Connected::boxed(self.stream, self.peer, self.certificate)
     }
@@ -64,7 +81,7 @@ pub(crate) fn upgrade(
     if upgrades.takes_frames_alone() {
         return Connected::stream(stream, peer);
     }
-    let raw = Raw { stream: Box::new(stream), peer: Arc::clone(&peer), certificate: None };
+    let raw = Raw::new(stream, Arc::clone(&peer));
     Connected::opening(async move { upgrades.open(raw).await }, peer)
 }
 
@@ -197,6 +214,14 @@ mod tests {
                 Ok(raw)
             })
         }
+
+        fn asks_for_certificate(&self) -> bool {
+            true
+        }
+
+        fn requires_certificate(&self) -> bool {
+            true
+        }
     }
 
     /// Takes the whole of a request.
@@ -215,7 +240,7 @@ mod tests {
 
     fn takes(tls: bool, websocket: bool, require_tls: bool, framing_is_fixed: bool) -> Upgrades {
         Upgrades {
-            tls: tls.then(|| Box::new(Inside) as _),
+            tls: tls.then(|| Arc::new(Inside) as _),
             websocket: websocket.then(|| Box::new(Socket) as _),
             require_tls,
             framing_is_fixed,

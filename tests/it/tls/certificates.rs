@@ -4,8 +4,8 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, date_time_ymd};
 use socketproto::prelude::*;
 use socketproto::{ClientTls, Error, Result, ServerTls};
 
-use super::made::{Authority, Made, self_signed};
-use super::{Folder, echo, localhost, place, trusting};
+use super::made::{Authority, Folder, Made, localhost, self_signed, trusting};
+use super::{echo, place};
 use crate::support::within;
 
 fn expired(params: &mut CertificateParams) {
@@ -227,7 +227,7 @@ fn each_mistake_in_a_file_has_its_own_sentence() {
     );
     let no_key = folder.file("no-key.pem", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
     let of_other = folder.file("other.pem", &other.key);
-    let missing = folder.as_ref().join("missing.pem");
+    let missing = folder.path("missing.pem");
     for (chain, key, expected) in [
         (&missing, &key, "missing.pem cannot be read: "),
         (&chain, &missing, "missing.pem cannot be read: "),

@@ -1,10 +1,28 @@
 //! Certificates made for a test.
 
+use std::path::PathBuf;
+
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose,
 };
 use socketproto::{ClientTls, ServerTls};
+use tempfile::TempDir;
+
+/// An authority, and settings of a server with a certificate for `localhost` from it.
+pub(crate) fn localhost() -> (Authority, ServerTls) {
+    let authority = Authority::new("authority");
+    let server = authority.server(["localhost"]).server_tls();
+    (authority, server)
+}
+
+/// What trusts one authority, and expects `localhost`.
+pub(crate) fn trusting(authority: &Authority) -> ClientTls {
+    ClientTls::new()
+        .ca_pem(authority.pem())
+        .and_then(|tls| tls.server_name("localhost"))
+        .expect("a certificate")
+}
 
 /// A certificate with its chain, and its key.
 pub(crate) struct Made {
@@ -102,4 +120,23 @@ fn authority(name: &str) -> CertificateParams {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     params
+}
+
+/// A folder of its own, gone at the end.
+pub(crate) struct Folder(TempDir);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder for what is temporary"))
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub(crate) fn file(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, text).expect("a folder that can be written");
+        path
+    }
 }

@@ -18,8 +18,8 @@ use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, Server
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::codec::Decoder;
 
-use super::made::{Authority, Made};
-use super::{Folder, dial, echo, localhost, place, trusting};
+use super::made::{Authority, Folder, Made, localhost, trusting};
+use super::{dial, echo, place};
 use crate::support::{encoded, framed, json, limits, sized, within};
 
 /// What a peer of another make trusts.

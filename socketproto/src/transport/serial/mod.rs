@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::backoff::{Attempts, Backoff};
-use crate::transport::address::wrong_value;
+use crate::transport::options::wrong_value;
 use crate::transport::serial::echo::Echo;
 use crate::transport::serial::port::Port;
 use crate::transport::{Accept, Connect, Connected};

@@ -46,13 +46,17 @@ fn in_use(address: SocketAddr) -> io::Error {
 }
 
 fn explain(address: SocketAddr, error: io::Error) -> io::Error {
-    match error.kind() {
+    let reason = match error.kind() {
         io::ErrorKind::AddrNotAvailable => {
-            let reason = format!("this machine does not have the address {}", address.ip());
-            io::Error::new(error.kind(), reason)
+            format!("this machine does not have the address {}", address.ip())
         }
-        _ => error,
-    }
+        io::ErrorKind::PermissionDenied => format!(
+            "this user may not listen on port {}; take one from 1024 on, or let a service manager hand it over",
+            address.port()
+        ),
+        _ => return error,
+    };
+    io::Error::new(error.kind(), reason)
 }
 
 #[cfg(test)]
@@ -72,6 +76,13 @@ mod tests {
         let error = listen_on_first([addresses[0], addresses[0]].into_iter()).unwrap_err();
         assert_eq!(error.to_string(), "this machine does not have the address 192.0.2.1");
         assert_eq!(listen_on_first(std::iter::empty()).unwrap_err().to_string(), "the name has no address");
+    }
+
+    #[test]
+    fn a_port_that_this_user_may_not_have_is_named() {
+        let error = explain(address("127.0.0.1", 80), io::ErrorKind::PermissionDenied.into());
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+        assert!(error.to_string().starts_with("this user may not listen on port 80; take one"), "{error}");
     }
 
     #[tokio::test]

@@ -15,8 +15,8 @@ use crate::error::Result;
 use crate::transport::host::HostPort;
 use crate::transport::tls::line::{Side, TlsLine, handshake_failed};
 use crate::transport::tls::pem::{Identity, Pem, authorities, mistake};
-use crate::transport::upgrade::Raw;
-use crate::transport::{Connect, Connected, Stream, tcp};
+use crate::transport::upgrade::{OpenTls, Raw, Upgrading};
+use crate::transport::{Connect, Connected, tcp};
 
 /// What a client takes and shows in TLS: whom it trusts to name servers, and its own certificate.
 ///
@@ -134,20 +134,20 @@ impl ClientTls {
 
     /// The handshake on a stream of a test.
     #[cfg(test)]
-    pub(super) async fn over(self, stream: Box<dyn Stream>) -> io::Result<Connected> {
+    pub(super) async fn over(self, stream: tokio::io::DuplexStream) -> io::Result<Connected> {
         let name = self.0.source.server_name.clone().ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(ToHost { tls: self, name }.encrypt(stream, "tls://server".into()).await?.connected())
+        Ok(ToHost { tls: self, name }.open(Raw::new(stream, "tls://server".into())).await?.connected())
     }
 
     /// What encrypts the lines to a host.
-    pub(crate) fn for_host(self, host: &str) -> Result<ToHost> {
+    pub(crate) fn for_host(self, host: &str) -> Result<Arc<dyn OpenTls>> {
         // What is wrong is told at the start, not with each attempt.
         self.current()?;
         let name = match &self.0.source.server_name {
             Some(name) => name.clone(),
             None => server_name(host.to_owned())?,
         };
-        Ok(ToHost { tls: self, name })
+        Ok(Arc::new(ToHost { tls: self, name }))
     }
 }
 
@@ -183,12 +183,11 @@ fn server_name(name: String) -> Result<ServerName<'static>> {
 /// Connects to a host by TLS.
 pub(crate) struct Connector {
     pub(crate) place: HostPort,
-    pub(crate) tls: ToHost,
+    pub(crate) tls: Arc<dyn OpenTls>,
 }
 
 /// TLS to one host.
-#[derive(Clone)]
-pub(crate) struct ToHost {
+struct ToHost {
     tls: ClientTls,
     name: ServerName<'static>,
 }
@@ -201,20 +200,22 @@ impl Connect for Connector {
     async fn connect(&self) -> io::Result<Connected> {
         let (stream, peer) = tcp::connect(&self.place).await?;
         let address = Arc::<str>::from(format!("tls://{peer}"));
-        let (tls, stream, own) = (self.tls.clone(), Box::new(stream), Arc::clone(&address));
-        let handshake = async move { Ok(tls.encrypt(stream, own).await?.connected()) };
-        Ok(Connected::opening(handshake, address).with_ip(peer.ip().to_canonical()))
+        let opening = self.tls.open(Raw::new(stream, Arc::clone(&address)));
+        let handshake = async move { Ok(opening.await?.connected()) };
+        Ok(Connected::opening(handshake, address).with_ip(peer.ip()))
     }
 }
 
-impl ToHost {
-    /// The stream inside.
-    pub(crate) async fn encrypt(&self, stream: Box<dyn Stream>, peer: Arc<str>) -> io::Result<Raw> {
-        let config = self.tls.current().map_err(io::Error::other)?;
-        match TlsConnector::from(config).connect(self.name.clone(), stream).await {
-            Ok(stream) => Ok(TlsLine::raw(stream.into(), peer, Side::Client)),
-            Err(error) => Err(handshake_failed(error, Side::Client)),
-        }
+impl OpenTls for ToHost {
+    fn open(&self, raw: Raw) -> Upgrading<Raw> {
+        let (config, name) = (self.tls.current(), self.name.clone());
+        Box::pin(async move {
+            let connector = TlsConnector::from(config.map_err(io::Error::other)?);
+            match connector.connect(name, raw.stream).await {
+                Ok(stream) => Ok(TlsLine::raw(stream.into(), raw.peer, Side::Client)),
+                Err(error) => Err(handshake_failed(error, Side::Client)),
+            }
+        })
     }
 }
 

@@ -83,7 +83,7 @@ pub(super) fn handshake_failed(error: io::Error, side: Side) -> io::Error {
             let reason = match side {
                 Side::Client => {
                     "the server closed in the TLS handshake, without a reason; where it listens without TLS, connect \
-                     with tcp://"
+                     with tcp:// or ws://"
                 }
                 Side::Server => "the client closed in the TLS handshake, without a reason",
             };

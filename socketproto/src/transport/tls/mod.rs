@@ -11,8 +11,6 @@ mod server;
 
 pub use client::ClientTls;
 pub(crate) use client::Connector;
-#[cfg(feature = "websocket")]
-pub(crate) use client::ToHost;
 pub use server::ServerTls;
 
 #[cfg(test)]
@@ -36,8 +34,8 @@ mod tests {
         let server = ServerTls::from_pem(made.cert.pem(), made.signing_key.serialize_pem()).unwrap();
         let client = ClientTls::new().ca_pem(made.cert.pem()).unwrap().server_name("localhost").unwrap();
         let (ours, theirs) = duplex(PIPE);
-        let raw = Raw { stream: Box::new(theirs), peer: "tls://client".into(), certificate: None };
-        let (client, server) = tokio::join!(client.over(Box::new(ours)), server.accept(raw));
+        let raw = Raw::new(theirs, "tls://client".into());
+        let (client, server) = tokio::join!(client.over(ours), server.accept(raw));
         let Connected { io: Io::Stream(client), .. } = client.unwrap() else {
             panic!("the handshake is done")
         };

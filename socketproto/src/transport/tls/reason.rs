@@ -15,7 +15,8 @@ pub(super) fn reason(error: &Error, side: Side) -> (String, bool) {
         }
         Error::AlertReceived(alert) => alerted(*alert, side),
         Error::InvalidMessage(_) if side == Side::Client => (
-            "what the server answers is no TLS; where it listens without TLS, connect with tcp://".into(),
+            "what the server answers is no TLS; where it listens without TLS, connect with tcp:// or ws://"
+                .into(),
             false,
         ),
         Error::InvalidMessage(_) => ("what the client sends is no TLS".into(), false),

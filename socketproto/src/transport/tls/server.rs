@@ -150,16 +150,6 @@ impl ServerTls {
         Ok(())
     }
 
-    /// Whether no client can connect without a certificate.
-    pub(crate) fn requires_client_certificate(&self) -> bool {
-        self.asks_for_certificate() && !self.0.source.optional
-    }
-
-    /// Whether clients are asked for a certificate.
-    pub(crate) fn asks_for_certificate(&self) -> bool {
-        !self.0.source.client_ca.is_empty()
-    }
-
     fn current(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.0.current.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -201,6 +191,14 @@ impl AcceptTls for ServerTls {
                 }
             }
         })
+    }
+
+    fn asks_for_certificate(&self) -> bool {
+        !self.0.source.client_ca.is_empty()
+    }
+
+    fn requires_certificate(&self) -> bool {
+        self.asks_for_certificate() && !self.0.source.optional
     }
 }
 

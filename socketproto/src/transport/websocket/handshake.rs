@@ -177,9 +177,9 @@ pub(super) async fn connect(
     url: &str,
 ) -> io::Result<BytesMut> {
     let (request, key) = url.into_client_request().and_then(generate_request).map_err(io::Error::other)?;
-    stream.write_all(&request).await?;
-    stream.flush().await?;
-    let Some(Head { head, rest }) = read_head(stream).await? else {
+    stream.write_all(&request).await.map_err(unanswered)?;
+    stream.flush().await.map_err(unanswered)?;
+    let Some(Head { head, rest }) = read_head(stream).await.map_err(unanswered)? else {
         return Err(no_websocket(&format!("its answer is longer than {MAX_HEAD} bytes")));
     };
     let response = match Response::try_parse(&head) {
@@ -215,6 +215,16 @@ fn check_answer(headers: &HeaderMap, key: &str) -> Result<(), &'static str> {
         return Err("it answers with an extension or a subprotocol that nobody asked for");
     }
     Ok(())
+}
+
+/// A server that is none, or takes nothing in clear, closes without a word.
+fn unanswered(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+            no_websocket("it closed without an answer; where it takes TLS alone, connect with wss://")
+        }
+        _ => error,
+    }
 }
 
 fn no_websocket(reason: &str) -> io::Error {

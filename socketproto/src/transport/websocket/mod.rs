@@ -25,44 +25,34 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::error::Error;
 use crate::transport::datagrams::Datagrams;
 use crate::transport::notes::Notes;
-#[cfg(feature = "tls")]
-use crate::transport::tls::ToHost;
-use crate::transport::upgrade::{AcceptWebSocket, Raw, Upgrades, Upgrading};
-use crate::transport::{Accept, ClientSetup, Connect, Connected, tcp};
+use crate::transport::upgrade::{AcceptWebSocket, OpenTls, Raw, Upgrades, Upgrading};
+use crate::transport::{self, Accept, Connect, Connected, tcp};
 pub use echo::{echo_as_client, echo_as_server};
 use handshake::Rules;
 use messages::{Kind, Messages};
 pub(crate) use place::Place;
 
 /// What a listener does with the requests of clients.
-pub(super) struct Acceptance {
+struct Acceptance {
     rules: Arc<Rules>,
     ping: Option<Duration>,
 }
 
-impl Acceptance {
-    pub(super) fn new(place: Place, origins: Vec<String>) -> Self {
-        Self { rules: Arc::new(Rules { path: place.path, origins }), ping: place.ping }
-    }
-}
-
-/// Whether a browser could send it.
-pub(super) fn check_origin(origin: &str) -> Result<(), String> {
-    if is_origin(origin) {
-        return Ok(());
-    }
-    Err(format!("{origin:?} is no origin; write it as browsers do, for example https://example.com:8443"))
-}
-
-/// `SCHEME://HOST` or `SCHEME://HOST:PORT`, or what pages without an origin of their own send (RFC 6454, section 6.1).
-fn is_origin(text: &str) -> bool {
-    let is_host = |host: &str| {
-        !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic() && !b"/?#@*".contains(&byte))
+/// What a listener takes: at the path of its own address, or at the root of any other where it is `asked` to.
+pub(super) fn acceptance(
+    place: Option<&transport::Place>,
+    asked: bool,
+    origins: &[String],
+) -> Option<Box<dyn AcceptWebSocket>> {
+    let (path, ping) = match place {
+        Some(transport::Place::WebSocket(place)) => (place.path.as_str(), place.ping),
+        _ if asked => (place::ROOT, Some(place::PING)),
+        _ => return None,
     };
-    text == "null" || text.split_once("://").is_some_and(|(scheme, host)| !scheme.is_empty() && is_host(host))
+    let rules = Arc::new(Rules { path: path.to_owned(), origins: origins.to_vec() });
+    Some(Box::new(Acceptance { rules, ping }))
 }
 
 impl AcceptWebSocket for Acceptance {
@@ -105,26 +95,9 @@ impl Accept for Acceptor {
 
 /// Connects to a host and asks it for a WebSocket.
 pub(super) struct Connector {
-    place: Place,
-    #[cfg(feature = "tls")]
-    tls: Option<ToHost>,
-}
-
-impl Connector {
-    /// # Errors
-    /// [`Error::Config`] where the setup does not fit the address.
-    pub(super) fn new(place: Place, setup: ClientSetup) -> Result<Self, Error> {
-        #[cfg(not(feature = "tls"))]
-        let _ = setup;
-        Ok(Self {
-            #[cfg(feature = "tls")]
-            tls: match place.is_tls() {
-                true => Some(setup.tls.unwrap_or_default().for_host(&place.host.host)?),
-                false => None,
-            },
-            place,
-        })
-    }
+    pub(super) place: Place,
+    /// None where the address is one of `ws`.
+    pub(super) tls: Option<Arc<dyn OpenTls>>,
 }
 
 impl Connect for Connector {
@@ -136,19 +109,16 @@ impl Connect for Connector {
         let (stream, peer) = tcp::connect(&self.place.host).await?;
         let address: Arc<str> =
             format!("{}://{peer}{}", self.place.scheme(), place::shown(&self.place.path)).into();
-        let mut raw = Raw { stream: Box::new(stream), peer: Arc::clone(&address), certificate: None };
-        let (url, ping) = (self.place.url(), self.place.ping);
-        #[cfg(feature = "tls")]
-        let tls = self.tls.clone();
+        let mut raw = Raw::new(stream, Arc::clone(&address));
+        let (tls, url, ping) = (self.tls.clone(), self.place.url(), self.place.ping);
         let opening = async move {
-            #[cfg(feature = "tls")]
             if let Some(tls) = tls {
-                raw = tls.encrypt(raw.stream, raw.peer).await?;
+                raw = tls.open(raw).await?;
             }
             let input = handshake::connect(&mut raw.stream, &url).await?;
             Ok(line(raw, input, Role::Client, ping).await)
         };
-        Ok(Connected::opening(opening, address).with_ip(peer.ip().to_canonical()))
+        Ok(Connected::opening(opening, address).with_ip(peer.ip()))
     }
 }
 

@@ -3,13 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::framing::Framing;
-use crate::transport::Options;
-use crate::transport::address::wrong_value;
 use crate::transport::host::HostPort;
+use crate::transport::options::wrong_value;
 
 /// A line that is silent for this time is pinged: proxies often cut one that is silent for 60 s.
-const PING: Duration = Duration::from_secs(30);
+pub(super) const PING: Duration = Duration::from_secs(30);
+
+/// The path unless one is said.
+pub(super) const ROOT: &str = "/";
 
 /// A WebSocket inside TLS.
 const WSS: &str = "wss";
@@ -18,7 +19,7 @@ const WSS: &str = "wss";
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Place {
     scheme: &'static str,
-    pub(super) host: HostPort,
+    pub(crate) host: HostPort,
     /// Begins with a slash.
     pub(super) path: String,
     /// After which silence a ping is sent; none where it never is.
@@ -26,27 +27,18 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// At the root of a listener.
-    pub(crate) fn new(host: HostPort) -> Self {
-        Self { scheme: "ws", host, path: "/".to_owned(), ping: Some(PING) }
-    }
-
     /// Understands `HOST:PORT/PATH` of an address `SCHEME://HOST:PORT/PATH`.
     pub(crate) fn parse(scheme: &str, text: &str) -> Result<Self, String> {
         let (host, path) = text.split_at(text.find('/').unwrap_or(text.len()));
-        let mut place = Self::new(HostPort::parse(scheme, host)?);
+        let host = HostPort::parse(scheme, host)?;
         if let Some(character) = path.chars().find(|c| !c.is_ascii_graphic() || "#\"<>\\^`{|}".contains(*c)) {
             return Err(format!(
                 "the path has the character {character:?}; write it percent-encoded, as %20"
             ));
         }
-        if scheme == WSS {
-            place.scheme = WSS;
-        }
-        if !path.is_empty() {
-            place.path = path.to_owned();
-        }
-        Ok(place)
+        let scheme = if scheme == WSS { WSS } else { "ws" };
+        let path = if path.is_empty() { ROOT } else { path }.to_owned();
+        Ok(Self { scheme, host, path, ping: Some(PING) })
     }
 
     /// `ws` or `wss`.
@@ -55,7 +47,6 @@ impl Place {
     }
 
     /// Whether it is inside TLS.
-    #[cfg(feature = "tls")]
     pub(crate) fn is_tls(&self) -> bool {
         self.scheme == WSS
     }
@@ -74,19 +65,6 @@ impl Place {
         Ok(true)
     }
 
-    /// One binary message carries one frame, so there is nothing that tells frames apart in another way.
-    pub(crate) fn check(options: &Options) -> Result<(), String> {
-        let option = match options {
-            Options { lossy: true, .. } => "line=on",
-            Options { old_peer: true, .. } => "peer=old",
-            Options { framing: Some(Framing::Stp), .. } => "framing=stp",
-            _ => return Ok(()),
-        };
-        Err(format!(
-            "{option} does not go over a WebSocket, where one message is one frame; use tcp://, or leave it out"
-        ))
-    }
-
     /// The URL that a request is made of.
     pub(super) fn url(&self) -> String {
         format!("{}://{}{}", self.scheme, self.host, self.path)
@@ -101,5 +79,5 @@ impl fmt::Display for Place {
 
 /// A path as addresses show it.
 pub(super) fn shown(path: &str) -> &str {
-    if path == "/" { "" } else { path }
+    if path == ROOT { "" } else { path }
 }
