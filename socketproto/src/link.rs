@@ -156,25 +156,21 @@ impl Link {
         self.kick();
     }
 
-    /// Leaves a call. Gives the key under which the outcome will be found.
-    pub(crate) fn call(&self, waker: &Waker, mut new: NewCall) -> Result<CallKey, CloseReason> {
+    /// Leaves a call. Gives the key under which the outcome will be found; behind the end it has its outcome at once.
+    pub(crate) fn call(&self, waker: &Waker, mut new: NewCall) -> Result<CallKey, CallOutcome> {
         let mut inner = self.lock();
-        let state = match &inner.end {
-            None => SlotState::Waiting(Some(waker.clone())),
-            Some(reason) => {
-                let reason = reason.clone();
-                SlotState::Done(Ok(inner.receive_after_the_end(&new).ok_or(reason)?))
-            }
-        };
+        if let Some(reason) = &inner.end {
+            let lost = CallFailure::Lost(reason.clone());
+            return Err(inner.receive_after_the_end(&new).ok_or(lost));
+        }
         inner.serial = inner.serial.wrapping_add(1);
         let serial = inner.serial;
+        let state = SlotState::Waiting(Some(waker.clone()));
         let key = key(inner.slots.insert(Slot { serial, state }), serial);
-        if inner.end.is_none() {
-            new.call = key;
-            inner.outgoing.calls.push(new);
-            drop(inner);
-            self.kick();
-        }
+        new.call = key;
+        inner.outgoing.calls.push(new);
+        drop(inner);
+        self.kick();
         Ok(key)
     }
 
@@ -303,8 +299,8 @@ impl Link {
     pub(crate) fn complete(&self, outcomes: &mut Vec<(CallKey, CallOutcome)>) {
         let mut wakers = Vec::with_capacity(outcomes.len());
         #[cfg(feature = "blocking")]
-        for (_, failed) in outcomes.iter().filter(|(call, outcome)| *call == NOBODY && outcome.is_err()) {
-            tracing::warn!(outcome = ?failed, "message not sent");
+        for (_, outcome) in outcomes.iter().filter(|(call, _)| *call == NOBODY) {
+            outcome.as_ref().err().into_iter().for_each(tell_unsent);
         }
         let mut inner = self.lock();
         for (call, outcome) in outcomes.drain(..) {
@@ -348,6 +344,11 @@ impl Link {
         let mut wakers = Vec::new();
         // Those who asked in the last moment come before the end.
         for new in outgoing.calls {
+            #[cfg(feature = "blocking")]
+            if new.call == NOBODY {
+                tell_unsent(&CallFailure::Lost(reason.clone()));
+                continue;
+            }
             let Some(done) = inner.receive_after_the_end(&new) else { continue };
             match inner.slot(new.call) {
                 Some(slot) => {
@@ -414,6 +415,12 @@ impl fmt::Debug for Link {
     }
 }
 
+/// Where nobody waits for the outcome the log has it.
+#[cfg(feature = "blocking")]
+fn tell_unsent(failure: &CallFailure) {
+    tracing::warn!(?failure, "message not sent");
+}
+
 /// A key is the place of the slot and, above it, the serial that tells its users apart.
 fn key(index: usize, serial: u32) -> CallKey {
     u64::from(serial) << 32 | (index as u64 & u64::from(u32::MAX))
@@ -451,6 +458,10 @@ mod tests {
 
     fn answered() -> Done {
         Done::Answered(Status::OKAY, Json::NULL)
+    }
+
+    fn lost() -> CallOutcome {
+        Err(CallFailure::Lost(CloseReason::Peer))
     }
 
     fn received() -> Done {
@@ -503,9 +514,9 @@ mod tests {
         link.complete(&mut vec![(last, Ok(received()))]);
         link.cancel(last);
         link.end(&CloseReason::Peer, Inbox::default());
-        let after = link.call(Waker::noop(), new_call(CallKind::Receive)).unwrap();
-        assert_eq!(poll(&link, after), Poll::Ready(Ok(received())), "it can be received behind the end");
-        assert_eq!(link.call(Waker::noop(), new_call(CallKind::Receive)), Err(CloseReason::Peer));
+        let behind = || link.call(Waker::noop(), new_call(CallKind::Receive));
+        assert_eq!(behind(), Err(Ok(received())), "it can be received behind the end");
+        assert_eq!(behind(), Err(lost()));
     }
 
     #[test]
@@ -519,9 +530,8 @@ mod tests {
         inbox.put_back(Received { message: Message::new(10, 1, Json::NULL), line: 0 });
         link.end(&CloseReason::Peer, inbox);
         assert_eq!(poll(&link, asks), Poll::Ready(Ok(received())));
-        let after = link.call(Waker::noop(), new_call(CallKind::Receive)).unwrap();
-        assert_eq!(poll(&link, after), Poll::Ready(Ok(received())));
-        assert!(link.call(Waker::noop(), new_call(CallKind::Receive)).is_err());
+        let behind = || link.call(Waker::noop(), new_call(CallKind::Receive));
+        assert_eq!([behind(), behind()], [Err(Ok(received())), Err(lost())]);
     }
 
     #[test]
@@ -529,8 +539,8 @@ mod tests {
         let link = link();
         let call = link.call(Waker::noop(), new_call(CallKind::Request)).unwrap();
         link.end(&CloseReason::Peer, Inbox::default());
-        assert_eq!(poll(&link, call), Poll::Ready(Err(CallFailure::Lost(CloseReason::Peer))));
-        assert_eq!(link.call(Waker::noop(), new_call(CallKind::Request)), Err(CloseReason::Peer));
+        assert_eq!(poll(&link, call), Poll::Ready(lost()));
+        assert_eq!(link.call(Waker::noop(), new_call(CallKind::Request)), Err(lost()));
         assert!(link.closed.is_cancelled());
     }
 
