@@ -1,19 +1,20 @@
 //! Transports of the user's own: byte streams, datagrams, and handshakes that take their time.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{Sink, Stream};
+use futures_util::{FutureExt, Sink, Stream};
 use socketproto::prelude::*;
 use socketproto::transport::{Accept, Connect, Connected};
 use socketproto::{Backoff, Error, Limits};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 
 use crate::support::{limits, within};
 
@@ -263,4 +264,46 @@ async fn what_a_transport_says_reaches_the_user() {
     assert!(error.to_string().contains("pipe://kitchen"), "{error}");
     let text = format!("{error}: {}", std::error::Error::source(&error).expect("a source"));
     assert!(text.contains("the socket is gone"), "{text}");
+}
+
+/// A server with a client whose handshake ends when the sender says so.
+async fn shaking_hands() -> (Server, oneshot::Sender<()>, Connected) {
+    let (server, lines) = echo(limits(|limits| limits.first_byte_timeout = Duration::from_secs(3600))).await;
+    let ((ours, theirs), (over, handshake)) = (streams(), oneshot::channel());
+    let opening = async move {
+        handshake.await.map_err(io::Error::other)?;
+        Ok(theirs)
+    };
+    lines.send(Connected::opening(opening, "pipe://client")).expect("the server takes lines");
+    (server, over, ours)
+}
+
+#[tokio::test]
+async fn who_waits_for_the_first_client_has_it_when_its_handshake_is_over() {
+    let (server, over, _client) = shaking_hands().await;
+    let mut first = pin!(server.protocol());
+    within(async {
+        while server.peers().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(first.as_mut().now_or_never().is_none(), "it is not connected yet");
+    over.send(()).unwrap();
+    assert!(within(first).await.unwrap().is_connected());
+}
+
+#[tokio::test]
+async fn a_server_asked_to_reconnect_ends_a_handshake() {
+    let (server, _over, _client) = shaking_hands().await;
+    within(async {
+        while server.peers().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        server.peers().iter().for_each(|peer| peer.protocol().reconnect());
+        while !server.peers().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }

@@ -49,6 +49,9 @@ const MEMORY_RETRY: Duration = Duration::from_millis(50);
 /// Told once how the connection began: ready, or why it never was.
 pub(crate) type ReadySender = oneshot::Sender<Result<(), CloseReason>>;
 
+/// What to do when a line is there.
+pub(crate) type OnLine = Box<dyn Fn()>;
+
 /// What to do when the connection has ended.
 pub(crate) type OnEnd = Box<dyn FnOnce()>;
 
@@ -71,6 +74,7 @@ pub(crate) struct Start {
     pub(crate) dialer: Option<Dialer>,
     /// Told when calls can be made. Until then a line that is lost is the end.
     pub(crate) ready: Option<ReadySender>,
+    pub(crate) on_line: OnLine,
     pub(crate) on_end: OnEnd,
 }
 
@@ -106,6 +110,7 @@ pub(crate) struct Connection {
     /// Since when calls can be made on this line.
     ready_since: Option<Instant>,
     was_ready: bool,
+    on_line: OnLine,
     on_end: Option<OnEnd>,
     drain_until: Option<Instant>,
     flush_until: Option<Instant>,
@@ -126,7 +131,7 @@ impl Connection {
         Self::create(move |ctx| {
             ctx.set_mailbox_capacity(0);
             ctx.spawn(Drive);
-            let Start { line, link, endpoint, dialer, ready, on_end } = start;
+            let Start { line, link, endpoint, dialer, ready, on_line, on_end } = start;
             // At the level of errors, so that every line of the connection's log names its peer.
             let span = error_span!("connection", peer = %link.address(), channel = tracing::field::Empty);
             let (version, dispatch) = endpoint.routes.snapshot();
@@ -151,6 +156,7 @@ impl Connection {
                 awaited_since: None,
                 ready_since: None,
                 was_ready: false,
+                on_line,
                 on_end: Some(on_end),
                 drain_until: None,
                 flush_until: None,
@@ -305,6 +311,7 @@ impl Connection {
         }
         self.jobs.resize_with(self.handlers.len(), Vec::new);
         self.show();
+        (self.on_line)();
         tell(&self.handlers, &Hook::PeerConnected(self.peer.clone()));
         self.endpoint.announce(&self.peer, &ConnectionEvent::Connected);
         // What a service of this peer or a follower has just registered holds from the first message on.
@@ -338,8 +345,8 @@ impl Connection {
                 CloseReason::Transport(_) | CloseReason::Handshake { .. } => {}
                 _ if until > now => {
                     ready!(line.poll_shutdown(&self.session, cx));
-                    // A peer that broke a rule is not listened to any longer.
-                    if reason == CloseReason::Local {
+                    // A peer that broke a rule is not listened to any longer, and a serial line has no end.
+                    if reason == CloseReason::Local && !self.endpoint.config.serial {
                         let mut heard = false;
                         let ended = line.poll_ended(cx, &mut heard);
                         if let Some(most) = self.linger_until.filter(|_| heard) {
@@ -377,7 +384,8 @@ impl Connection {
 
     /// When whoever awaits the client is told that nobody answers.
     fn answer_until(&self) -> Option<Instant> {
-        let since = self.awaited_since.filter(|_| self.ready.is_some() && self.line.is_some())?;
+        let waits = self.ready.is_some() && self.line.is_some() && self.session.close_reason().is_none();
+        let since = self.awaited_since.filter(|_| waits)?;
         Some(since + if self.session.has_heard() { 2 * ANSWER_TIMEOUT } else { ANSWER_TIMEOUT })
     }
 
@@ -443,7 +451,11 @@ impl Connection {
             self.session.handle_cancel(*call, now);
         }
         if taken.reconnect {
-            self.session.close(CloseReason::Reconnect);
+            match (&self.opening, &self.dialer) {
+                // A server has no other line.
+                (Some(_), None) => self.session.end(CloseReason::Reconnect),
+                _ => self.session.close(CloseReason::Reconnect),
+            }
             self.dialer.iter_mut().for_each(Dialer::hurry);
         }
         if taken.close {
