@@ -114,7 +114,7 @@ impl Connection {
         self.endpoint.release(&handlers);
         self.endpoint.announce(&self.peer, &ConnectionEvent::Disconnected { reason });
         // Who follows the event still sees whose line it was.
-        self.session.forget_channel_name();
+        self.session.forget_line();
         self.show();
     }
 
