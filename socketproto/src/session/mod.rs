@@ -45,11 +45,10 @@ use tracing::debug;
 
 use crate::frame::Format;
 use crate::framing::{Deframer, Framer, Framing};
-use crate::id::{AuthState, DataId, ServiceId, Status};
-use crate::limits::Limits;
+use crate::id::{DataId, ServiceId, Status};
 use crate::message::Json;
 use crate::session::auth::Auth;
-use crate::session::budget::{Budget, after};
+use crate::session::budget::Budget;
 use crate::session::calls::Calls;
 use crate::session::dispatch::Dispatch;
 use crate::session::hello::Agreement;
@@ -57,6 +56,7 @@ use crate::session::posts::Posts;
 use crate::session::requests::Requests;
 use crate::session::restart::Presence;
 
+pub(crate) use crate::session::budget::after;
 pub(crate) use crate::session::calls::{CallKind, NewCall};
 pub(crate) use crate::session::config::{Config, Role};
 pub(crate) use crate::session::event::{
