@@ -61,6 +61,10 @@ impl Connection {
 
     /// Takes the application's judgements.
     fn poll_gatekeeper(&mut self, cx: &mut TaskContext<'_>, now: Instant) {
+        // What the session has ended is not run any more.
+        if self.session.close_reason().is_some() {
+            return;
+        }
         while let Some(Poll::Ready((incoming, verdict))) =
             self.gatekeeper.as_mut().map(|gatekeeper| gatekeeper.poll(&self.link, cx))
         {

@@ -12,7 +12,7 @@ use crate::actor::pump::{Pump, broken};
 use crate::actor::tell;
 use crate::event::ConnectionEvent;
 use crate::service::Hook;
-use crate::session::CloseReason;
+use crate::session::{CloseReason, after};
 use crate::transport::{Connected, Io, Opening};
 
 /// How long a client that is awaited waits for the first answer on a line without an end of connection: as long as for
@@ -31,7 +31,7 @@ impl Connection {
         match line.io {
             Io::Stream(stream) => self.begin(Pump::new(stream, line.notes), line.certificate, now),
             Io::Opening(opening) => {
-                let until = now + self.endpoint.config.limits.first_byte_timeout;
+                let until = after(now, self.endpoint.config.limits.first_byte_timeout);
                 self.opening = Some(Handshake { opening, until });
             }
         }
