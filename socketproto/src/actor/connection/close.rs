@@ -34,7 +34,8 @@ impl Connection {
         if self.opening.is_some() && !self.has_ended() {
             return Poll::Pending;
         }
-        if reason == CloseReason::PeerRestarted && self.line.is_some() && self.drain_until.is_none() {
+        let is_drained = self.drain_until.or(self.linger_until).is_some();
+        if reason == CloseReason::PeerRestarted && self.line.is_some() && !is_drained {
             self.begin_again(&reason, now);
             // What came behind the news has to be read.
             cx.waker().wake_by_ref();

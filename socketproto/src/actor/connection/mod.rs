@@ -95,7 +95,7 @@ pub(crate) struct Connection {
     on_end: Option<OnEnd>,
     drain_until: Option<Instant>,
     flush_until: Option<Instant>,
-    /// How long a peer that still sends may put that off: a drain that is over early has time left.
+    /// Set once a drain is over: how long a peer that still sends may put that off, for the drain may have time left.
     linger_until: Option<Instant>,
     /// How long the services may take to end.
     end_until: Option<Instant>,

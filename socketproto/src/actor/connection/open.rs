@@ -79,6 +79,10 @@ impl Connection {
             self.awaited_since.get_or_insert(now);
         }
         self.session.reopen(now);
+        if self.drain_until.is_some() {
+            // Its handshake is over in the very turn that ends it.
+            self.session.drain();
+        }
         if line.keeps_borders() {
             self.session.expect_datagrams(now);
         }
