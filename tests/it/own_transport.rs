@@ -1,5 +1,6 @@
 //! Transports of the user's own: byte streams, datagrams, and handshakes that take their time.
 
+use std::future::IntoFuture;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, DuplexStream, ReadBuf, dupl
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
-use crate::support::{limits, within};
+use crate::support::{Teller, limits, teller, within};
 
 /// What a client hands to the server: any line.
 type Lines = UnboundedSender<Connected>;
@@ -306,4 +307,34 @@ async fn a_server_asked_to_reconnect_ends_a_handshake() {
         }
     })
     .await;
+}
+
+/// A server that never ends its handshake.
+struct Silent(Teller);
+
+impl Connect for Silent {
+    fn address(&self) -> String {
+        "pipe://silent".to_owned()
+    }
+
+    async fn connect(&self) -> io::Result<Connected> {
+        let gone = self.0.on_drop("gone");
+        self.0.tell("begun");
+        let opening = async move {
+            let _gone = gone;
+            std::future::pending().await
+        };
+        Ok(Connected::opening(opening, self.address()))
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_wait_any_longer_leaves_no_attempt_to_connect() {
+    let (teller, mut told) = teller();
+    let endless = limits(|limits| limits.first_byte_timeout = Duration::MAX);
+    let mut connecting = Client::over(Silent(teller)).limits(endless).into_future();
+    assert!((&mut connecting).now_or_never().is_none());
+    assert_eq!(within(told.next()).await, "begun");
+    drop(connecting);
+    assert_eq!(within(told.next()).await, "gone");
 }
