@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::limits::NEVER;
+
 /// A connection that was ready this long has shown that the server lives: the next wait begins small again.
 const PROVEN: Duration = Duration::from_secs(10);
 
@@ -25,8 +27,9 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Waits between these bounds. A `max` below `min` counts as `min`.
+    /// Waits between these bounds. A `max` below `min` counts as `min`, a time above 100 years as 100 years.
     pub fn new(min: Duration, max: Duration) -> Self {
+        let (min, max) = (min.min(NEVER), max.min(NEVER));
         Self { min, max: max.max(min) }
     }
 
@@ -114,5 +117,13 @@ mod tests {
         let mut attempts = Attempts::new(Backoff::default());
         assert_eq!(attempts.longest(), 30 * SECOND);
         assert_eq!(attempts.wait(None, 1.0), 30 * SECOND);
+    }
+
+    #[test]
+    fn no_wait_is_too_long() {
+        let mut attempts = Attempts::new(Backoff::new(Duration::MAX, Duration::MAX));
+        let now = std::time::Instant::now();
+        assert!(now.checked_add(attempts.wait(None, 1.0)).is_some());
+        assert!(now.checked_add(attempts.longest()).is_some());
     }
 }

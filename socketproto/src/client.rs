@@ -149,7 +149,7 @@ impl AsRef<Peer> for Client {
     }
 }
 
-/// What a client is told before it connects; await it to connect.
+/// What a client is told before it connects; await it to connect. To give up waiting is to give up connecting.
 #[must_use = "a client connects when it is awaited"]
 pub struct ClientBuilder {
     target: Target,

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// Stands for "never": a time that no program waits for and that every clock can show, 100 years. Times come from settings
+/// and callers, so they may be absurd.
+pub(crate) const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// KiB in bytes.
 const KIB: usize = 1024;
 /// MiB in bytes.

@@ -5,6 +5,7 @@
 //! caller's waker: no message, no channel and no timer for each call.
 
 mod replies;
+mod slots;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,7 +13,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use futures_util::task::AtomicWaker;
-use slab::Slab;
 use tokio_util::sync::CancellationToken;
 
 use crate::id::AuthState;
@@ -21,6 +21,8 @@ use crate::routes::Routes;
 use crate::session::{
     CallFailure, CallKey, CallKind, CallOutcome, CloseReason, Done, Inbox, NewCall, Received, RequestId,
 };
+
+use crate::link::slots::Slots;
 
 pub(crate) use crate::link::replies::Replies;
 
@@ -50,8 +52,7 @@ pub(crate) struct Link {
 #[derive(Default)]
 struct Inner {
     outgoing: Outgoing,
-    slots: Slab<Slot>,
-    serial: u32,
+    slots: Slots,
     end: Option<CloseReason>,
     /// What nobody had received when the connection ended.
     unreceived: Inbox,
@@ -102,18 +103,6 @@ pub(crate) struct View {
     pub(crate) established: bool,
 }
 
-/// Where the outcome of one call arrives.
-struct Slot {
-    /// Tells this call from an earlier one in the same place.
-    serial: u32,
-    state: SlotState,
-}
-
-enum SlotState {
-    Waiting(Option<Waker>),
-    Done(CallOutcome),
-}
-
 impl Link {
     pub(crate) fn new(address: Arc<str>, routes: Arc<Routes>) -> Self {
         Self {
@@ -156,25 +145,18 @@ impl Link {
         self.kick();
     }
 
-    /// Leaves a call. Gives the key under which the outcome will be found.
-    pub(crate) fn call(&self, waker: &Waker, mut new: NewCall) -> Result<CallKey, CloseReason> {
+    /// Leaves a call. Gives the key under which the outcome will be found; behind the end it has its outcome at once.
+    pub(crate) fn call(&self, waker: &Waker, mut new: NewCall) -> Result<CallKey, CallOutcome> {
         let mut inner = self.lock();
-        let state = match &inner.end {
-            None => SlotState::Waiting(Some(waker.clone())),
-            Some(reason) => {
-                let reason = reason.clone();
-                SlotState::Done(Ok(inner.receive_after_the_end(&new).ok_or(reason)?))
-            }
-        };
-        inner.serial = inner.serial.wrapping_add(1);
-        let serial = inner.serial;
-        let key = key(inner.slots.insert(Slot { serial, state }), serial);
-        if inner.end.is_none() {
-            new.call = key;
-            inner.outgoing.calls.push(new);
-            drop(inner);
-            self.kick();
+        if let Some(reason) = &inner.end {
+            let lost = CallFailure::Lost(reason.clone());
+            return Err(inner.receive_after_the_end(&new).ok_or(lost));
         }
+        let key = inner.slots.insert(waker);
+        new.call = key;
+        inner.outgoing.calls.push(new);
+        drop(inner);
+        self.kick();
         Ok(key)
     }
 
@@ -200,36 +182,17 @@ impl Link {
 
     /// The outcome of a call, once.
     pub(crate) fn poll_call(&self, call: CallKey, cx: &Context<'_>) -> Poll<CallOutcome> {
-        let mut inner = self.lock();
-        let Some(slot) = inner.slot(call) else {
-            return Poll::Ready(Err(CallFailure::Lost(CloseReason::Local)));
-        };
-        match &mut slot.state {
-            SlotState::Waiting(waker) => {
-                match waker {
-                    Some(waker) => waker.clone_from(cx.waker()),
-                    None => *waker = Some(cx.waker().clone()),
-                }
-                Poll::Pending
-            }
-            SlotState::Done(_) => match inner.slots.remove(index(call)).state {
-                SlotState::Done(outcome) => Poll::Ready(outcome),
-                SlotState::Waiting(_) => Poll::Pending,
-            },
-        }
+        self.lock().slots.poll(call, cx)
     }
 
     /// The caller has gone before it took the outcome.
     pub(crate) fn cancel(&self, call: CallKey) {
         let mut inner = self.lock();
-        if inner.slot(call).is_none() {
-            return;
-        }
-        let slot = inner.slots.remove(index(call));
-        if let SlotState::Done(outcome) = slot.state {
-            inner.take_back(outcome);
-        } else if inner.end.is_none() {
-            inner.outgoing.cancelled.push(call);
+        match inner.slots.remove(call) {
+            Some(Some(outcome)) => inner.take_back(outcome),
+            Some(None) if inner.end.is_none() => inner.outgoing.cancelled.push(call),
+            Some(None) => {}
+            None => return,
         }
         drop(inner);
         self.kick();
@@ -303,18 +266,12 @@ impl Link {
     pub(crate) fn complete(&self, outcomes: &mut Vec<(CallKey, CallOutcome)>) {
         let mut wakers = Vec::with_capacity(outcomes.len());
         #[cfg(feature = "blocking")]
-        for (_, failed) in outcomes.iter().filter(|(call, outcome)| *call == NOBODY && outcome.is_err()) {
-            tracing::warn!(outcome = ?failed, "message not sent");
+        for (_, outcome) in outcomes.iter().filter(|(call, _)| *call == NOBODY) {
+            outcome.as_ref().err().into_iter().for_each(tell_unsent);
         }
         let mut inner = self.lock();
         for (call, outcome) in outcomes.drain(..) {
-            let Some(slot) = inner.slot(call) else {
-                inner.take_back(outcome);
-                continue;
-            };
-            if let SlotState::Waiting(waker) = std::mem::replace(&mut slot.state, SlotState::Done(outcome)) {
-                wakers.extend(waker);
-            }
+            wakers.extend(inner.complete(call, outcome));
         }
         let returned = !inner.outgoing.unreceived.is_empty();
         drop(inner);
@@ -348,25 +305,17 @@ impl Link {
         let mut wakers = Vec::new();
         // Those who asked in the last moment come before the end.
         for new in outgoing.calls {
-            let Some(done) = inner.receive_after_the_end(&new) else { continue };
-            match inner.slot(new.call) {
-                Some(slot) => {
-                    if let SlotState::Waiting(waker) =
-                        std::mem::replace(&mut slot.state, SlotState::Done(Ok(done)))
-                    {
-                        wakers.extend(waker);
-                    }
-                }
-                None => inner.take_back(Ok(done)),
+            #[cfg(feature = "blocking")]
+            if new.call == NOBODY {
+                tell_unsent(&CallFailure::Lost(reason.clone()));
+                continue;
+            }
+            if let Some(done) = inner.receive_after_the_end(&new) {
+                wakers.extend(inner.complete(new.call, Ok(done)));
             }
         }
         inner.view = View { channel_name: inner.view.channel_name.take(), ..View::default() };
-        for (_, slot) in &mut inner.slots {
-            if let SlotState::Waiting(waker) = &mut slot.state {
-                wakers.extend(waker.take());
-                slot.state = SlotState::Done(Err(CallFailure::Lost(reason.clone())));
-            }
-        }
+        wakers.extend(inner.slots.fail(&CallFailure::Lost(reason.clone())));
         drop(inner);
         wakers.into_iter().for_each(Waker::wake);
         self.closed.cancel();
@@ -403,8 +352,12 @@ impl Inner {
         }
     }
 
-    fn slot(&mut self, call: CallKey) -> Option<&mut Slot> {
-        self.slots.get_mut(index(call)).filter(|slot| u64::from(slot.serial) == call >> 32)
+    /// Hands an outcome over; gives whom to wake.
+    fn complete(&mut self, call: CallKey, outcome: CallOutcome) -> Option<Waker> {
+        self.slots.complete(call, outcome).unwrap_or_else(|outcome| {
+            self.take_back(outcome);
+            None
+        })
     }
 }
 
@@ -414,13 +367,10 @@ impl fmt::Debug for Link {
     }
 }
 
-/// A key is the place of the slot and, above it, the serial that tells its users apart.
-fn key(index: usize, serial: u32) -> CallKey {
-    u64::from(serial) << 32 | (index as u64 & u64::from(u32::MAX))
-}
-
-fn index(call: CallKey) -> usize {
-    (call & u64::from(u32::MAX)) as usize
+/// Where nobody waits for the outcome the log has it.
+#[cfg(feature = "blocking")]
+fn tell_unsent(failure: &CallFailure) {
+    tracing::warn!(?failure, "message not sent");
 }
 
 #[cfg(test)]
@@ -453,6 +403,10 @@ mod tests {
         Done::Answered(Status::OKAY, Json::NULL)
     }
 
+    fn lost() -> CallOutcome {
+        Err(CallFailure::Lost(CloseReason::Peer))
+    }
+
     fn received() -> Done {
         Done::Received(Box::new(Received { message: Message::new(10, 1, Json::NULL), line: 0 }))
     }
@@ -469,17 +423,6 @@ mod tests {
         link.complete(&mut vec![(call, Ok(answered()))]);
         assert_eq!(poll(&link, call), Poll::Ready(Ok(answered())));
         assert!(matches!(poll(&link, call), Poll::Ready(Err(_))));
-    }
-
-    #[test]
-    fn an_outcome_never_reaches_the_next_user_of_a_slot() {
-        let link = link();
-        let first = link.call(Waker::noop(), new_call(CallKind::Request)).unwrap();
-        link.cancel(first);
-        let second = link.call(Waker::noop(), new_call(CallKind::Request)).unwrap();
-        assert_eq!(index(first), index(second));
-        link.complete(&mut vec![(first, Ok(answered()))]);
-        assert!(poll(&link, second).is_pending());
     }
 
     #[test]
@@ -503,9 +446,9 @@ mod tests {
         link.complete(&mut vec![(last, Ok(received()))]);
         link.cancel(last);
         link.end(&CloseReason::Peer, Inbox::default());
-        let after = link.call(Waker::noop(), new_call(CallKind::Receive)).unwrap();
-        assert_eq!(poll(&link, after), Poll::Ready(Ok(received())), "it can be received behind the end");
-        assert_eq!(link.call(Waker::noop(), new_call(CallKind::Receive)), Err(CloseReason::Peer));
+        let behind = || link.call(Waker::noop(), new_call(CallKind::Receive));
+        assert_eq!(behind(), Err(Ok(received())), "it can be received behind the end");
+        assert_eq!(behind(), Err(lost()));
     }
 
     #[test]
@@ -513,15 +456,14 @@ mod tests {
         let link = link();
         let (asks, gone) = (new_call(CallKind::Receive), new_call(CallKind::Receive));
         let (asks, gone) = (link.call(Waker::noop(), asks).unwrap(), link.call(Waker::noop(), gone).unwrap());
-        link.lock().slots.remove(index(gone));
+        link.lock().slots.remove(gone);
         let mut inbox = Inbox::default();
         inbox.put_back(Received { message: Message::new(10, 1, Json::NULL), line: 0 });
         inbox.put_back(Received { message: Message::new(10, 1, Json::NULL), line: 0 });
         link.end(&CloseReason::Peer, inbox);
         assert_eq!(poll(&link, asks), Poll::Ready(Ok(received())));
-        let after = link.call(Waker::noop(), new_call(CallKind::Receive)).unwrap();
-        assert_eq!(poll(&link, after), Poll::Ready(Ok(received())));
-        assert!(link.call(Waker::noop(), new_call(CallKind::Receive)).is_err());
+        let behind = || link.call(Waker::noop(), new_call(CallKind::Receive));
+        assert_eq!([behind(), behind()], [Err(Ok(received())), Err(lost())]);
     }
 
     #[test]
@@ -529,8 +471,8 @@ mod tests {
         let link = link();
         let call = link.call(Waker::noop(), new_call(CallKind::Request)).unwrap();
         link.end(&CloseReason::Peer, Inbox::default());
-        assert_eq!(poll(&link, call), Poll::Ready(Err(CallFailure::Lost(CloseReason::Peer))));
-        assert_eq!(link.call(Waker::noop(), new_call(CallKind::Request)), Err(CloseReason::Peer));
+        assert_eq!(poll(&link, call), Poll::Ready(lost()));
+        assert_eq!(link.call(Waker::noop(), new_call(CallKind::Request)), Err(lost()));
         assert!(link.closed.is_cancelled());
     }
 

@@ -48,7 +48,7 @@ impl Future for Pending {
                     self.state = State::Waiting(call);
                     Poll::Pending
                 }
-                Err(reason) => Poll::Ready(Err(CallFailure::Lost(reason))),
+                Err(outcome) => Poll::Ready(outcome),
             },
             State::Waiting(call) => {
                 let outcome = self.link.poll_call(call, cx);
@@ -67,5 +67,45 @@ impl Drop for Pending {
         if let State::Waiting(call) = self.state {
             self.link.cancel(call);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::message::{Json, Message};
+    use crate::session::{CallKind, Done, Inbox, Received};
+
+    fn receive() -> NewCall {
+        NewCall {
+            call: 0,
+            kind: CallKind::Receive,
+            service_id: 10.into(),
+            data_id: 1.into(),
+            data: Bytes::new(),
+            timeout: Duration::from_secs(10),
+            nested: false,
+            response: None,
+        }
+    }
+
+    #[test]
+    fn what_is_asked_behind_the_end_has_its_outcome_at_once() {
+        let link = Arc::new(Link::new("mem://test".into(), Arc::default()));
+        let received = || Received { message: Message::new(10, 1, Json::NULL), line: 0 };
+        let mut inbox = Inbox::default();
+        inbox.put_back(received());
+        link.end(&CloseReason::Peer, inbox);
+        let poll = || {
+            let mut pending = Pending::new(Arc::clone(&link), receive());
+            Pin::new(&mut pending).poll(&mut Context::from_waker(Waker::noop()))
+        };
+        assert_eq!(poll(), Poll::Ready(Ok(Done::Received(Box::new(received())))));
+        assert_eq!(poll(), Poll::Ready(Err(CallFailure::Lost(CloseReason::Peer))));
     }
 }

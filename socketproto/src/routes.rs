@@ -159,15 +159,18 @@ impl Routes {
         data_id: Option<DataId>,
         closure: Closure,
     ) -> Result<()> {
-        self.check_key(service_id, data_id)?;
-        let retired = self.change(|inner| {
+        let retired = {
+            let mut inner = self.lock();
+            // One step with what follows: an endpoint that ends in between would keep the closure for ever.
+            self.check_key(&inner, service_id, data_id)?;
             let (handler, timeout, entry) = (self.handler, self.timeout, inner.next);
             inner.next += 1;
             inner.fresh.insert(entry, closure);
             let route = Route { handler, entry, timeout, name: "callback" };
             let before = inner.table_mut().insert(service_id, data_id, route);
+            self.version.fetch_add(1, Ordering::AcqRel);
             before.map(|before| inner.retire(before.entry))
-        });
+        };
         let replaced = self.release(retired);
         if replaced {
             warn!(callback = key(service_id, data_id), "callback replaced");
@@ -269,11 +272,10 @@ impl Routes {
     }
 
     /// A key that a derived service declares, or that belongs to the framework, takes no callback.
-    fn check_key(&self, service_id: Option<ServiceId>, data_id: Option<DataId>) -> Result<()> {
+    fn check_key(&self, inner: &Inner, service_id: Option<ServiceId>, data_id: Option<DataId>) -> Result<()> {
         if let Some(service_id) = service_id.filter(|service_id| service_id.is_reserved()) {
             return Err(Error::ReservedSid { service_id });
         }
-        let inner = self.lock();
         if inner.ended {
             return Err(Error::ShutDown);
         }

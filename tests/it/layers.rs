@@ -10,7 +10,7 @@ use crate::support::repository;
 const LAYERS: &[(&str, &[&str])] = &[
     ("id", &[]),
     ("limits", &[]),
-    ("backoff", &[]),
+    ("backoff", &["limits"]),
     ("event", &[]),
     ("fault", &["id"]),
     ("contain", &["fault"]),

@@ -1,21 +1,23 @@
 //! Transports of the user's own: byte streams, datagrams, and handshakes that take their time.
 
+use std::future::IntoFuture;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{Sink, Stream};
+use futures_util::{FutureExt, Sink, Stream};
 use socketproto::prelude::*;
 use socketproto::transport::{Accept, Connect, Connected};
 use socketproto::{Backoff, Error, Limits};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 
-use crate::support::{limits, within};
+use crate::support::{Teller, limits, teller, within};
 
 /// What a client hands to the server: any line.
 type Lines = UnboundedSender<Connected>;
@@ -263,4 +265,76 @@ async fn what_a_transport_says_reaches_the_user() {
     assert!(error.to_string().contains("pipe://kitchen"), "{error}");
     let text = format!("{error}: {}", std::error::Error::source(&error).expect("a source"));
     assert!(text.contains("the socket is gone"), "{text}");
+}
+
+/// A server with a client whose handshake ends when the sender says so.
+async fn shaking_hands() -> (Server, oneshot::Sender<()>, Connected) {
+    let (server, lines) = echo(limits(|limits| limits.first_byte_timeout = Duration::MAX)).await;
+    let ((ours, theirs), (over, handshake)) = (streams(), oneshot::channel());
+    let opening = async move {
+        handshake.await.map_err(io::Error::other)?;
+        Ok(theirs)
+    };
+    lines.send(Connected::opening(opening, "pipe://client")).expect("the server takes lines");
+    (server, over, ours)
+}
+
+#[tokio::test]
+async fn who_waits_for_the_first_client_has_it_when_its_handshake_is_over() {
+    let (server, over, _client) = shaking_hands().await;
+    let mut first = pin!(server.protocol());
+    within(async {
+        while server.peers().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(first.as_mut().now_or_never().is_none(), "it is not connected yet");
+    over.send(()).unwrap();
+    assert!(within(first).await.unwrap().is_connected());
+}
+
+#[tokio::test]
+async fn a_server_asked_to_reconnect_ends_a_handshake() {
+    let (server, _over, _client) = shaking_hands().await;
+    within(async {
+        while server.peers().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        server.peers().iter().for_each(|peer| peer.protocol().reconnect());
+        while !server.peers().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// A server that never ends its handshake.
+struct Silent(Teller);
+
+impl Connect for Silent {
+    fn address(&self) -> String {
+        "pipe://silent".to_owned()
+    }
+
+    async fn connect(&self) -> io::Result<Connected> {
+        let gone = self.0.on_drop("gone");
+        self.0.tell("begun");
+        let opening = async move {
+            let _gone = gone;
+            std::future::pending().await
+        };
+        Ok(Connected::opening(opening, self.address()))
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_wait_any_longer_leaves_no_attempt_to_connect() {
+    let (teller, mut told) = teller();
+    let endless = limits(|limits| limits.first_byte_timeout = Duration::MAX);
+    let mut connecting = Client::over(Silent(teller)).limits(endless).into_future();
+    assert!((&mut connecting).now_or_never().is_none());
+    assert_eq!(within(told.next()).await, "begun");
+    drop(connecting);
+    assert_eq!(within(told.next()).await, "gone");
 }

@@ -40,7 +40,8 @@ pub(crate) async fn connect(connect: Connect) -> Result<Peer> {
     let dialer = Some(Dialer::new(connector, backoff, line.is_some()));
     let (sender, ready) = oneshot::channel();
     let sender = (!lazy).then_some(sender);
-    Connection::start(Start { line, link, endpoint, dialer, ready: sender, on_end: Box::new(|| {}) });
+    let (on_line, on_end) = (Box::new(|| {}), Box::new(|| {}));
+    Connection::start(Start { line, link, endpoint, dialer, ready: sender, on_line, on_end });
     if lazy {
         return Ok(peer);
     }

@@ -202,13 +202,15 @@ impl Listener {
         }
         let link = Arc::new(Link::new(Arc::clone(&line.peer), Arc::clone(&self.endpoint.routes)));
         self.peers.lock().insert(id, Peer::of_endpoint(Arc::clone(&link)));
+        let peers = self.peers.clone();
+        // Its handshake may be yet to come.
+        let on_line = Box::new(move || peers.0.arrived.notify_waiters());
         let listener = addr();
         let on_end = Box::new(move || listener.do_send(Gone(id)));
         let endpoint = Arc::clone(&self.endpoint);
         let (line, dialer, ready) = (Some(line), None, None);
-        let addr = Connection::start(Start { line, link, endpoint, dialer, ready, on_end });
+        let addr = Connection::start(Start { line, link, endpoint, dialer, ready, on_line, on_end });
         self.connections.insert(id, Member { addr, ip });
-        self.peers.0.arrived.notify_waiters();
     }
 
     /// The limit that one more connection would exceed.

@@ -5,10 +5,12 @@
 //! survive it, and handles work from any executor.
 
 use std::io;
+use std::pin::pin;
 use std::sync::{Mutex, PoisonError, mpsc};
 
 use actix::System;
 use actix_rt::{Arbiter, ArbiterHandle};
+use futures_util::future::{Either, select};
 
 use crate::error::{Error, Result};
 
@@ -36,17 +38,21 @@ impl Runtime {
         in_place().map_or_else(Self::shared, |arbiter| Ok(Self(arbiter)))
     }
 
-    /// Runs a future on the runtime and waits for its result, on any executor.
+    /// Runs a future on the runtime and waits for its result, on any executor. When nobody waits any more it is dropped,
+    /// and with it what it has made.
     pub(crate) async fn run<F, T>(&self, start: impl FnOnce() -> F + Send + 'static) -> Result<T>
     where
         F: Future<Output = T> + 'static,
         T: Send + 'static,
     {
-        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let (mut sender, receiver) = tokio::sync::oneshot::channel();
         let alive = self.0.spawn_fn(move || {
             actix_rt::spawn(async move {
-                // Nobody waits any more: what was made is dropped, and with it closed.
-                let _ = sender.send(start().await);
+                let made = match select(pin!(start()), pin!(sender.closed())).await {
+                    Either::Left((made, _)) => made,
+                    Either::Right(_) => return,
+                };
+                let _ = sender.send(made);
             });
         });
         if !alive {

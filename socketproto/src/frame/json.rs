@@ -9,18 +9,13 @@
 //! {"data_id":2,"service_id":20,"status":0,"data":22.5}  d2 6f fa 0a
 //! ```
 
-use std::borrow::Cow;
-use std::fmt;
-
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
-use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Unexpected, Visitor};
-use serde_json::value::RawValue;
+use serde::de::Error;
 
+use super::envelope::{DATA_ID, Envelope, SERVICE_ID, is_message_id};
 use super::{Decoded, EncodeError, Format, FrameError, MAX_NESTING, malformed, parse};
-use crate::id::{DataId, ServiceId, Status};
-use crate::message::{Header, Json, MAX_MESSAGE_ID, Message};
+use crate::message::{Header, Json, Message};
 
 pub(super) fn decode(mut frame: Bytes) -> Result<Decoded, FrameError> {
     let Some((text, checksum)) = frame.split_last_chunk().filter(|(text, _)| text.len() >= MIN_TEXT) else {
@@ -65,16 +60,6 @@ fn put_number(out: &mut BytesMut, key: &str, number: impl itoa::Integer) {
     out.put_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// The object of a frame.
-#[derive(Default)]
-struct Envelope<'a> {
-    data_id: Option<DataId>,
-    service_id: Option<ServiceId>,
-    status: Option<Status>,
-    data: Option<&'a RawValue>,
-    message_id: Option<u64>,
-}
-
 fn read(text: &ByteString) -> Result<Message, serde_json::Error> {
     let Envelope { data_id, service_id, status, data, message_id } = serde_json::from_str(text)?;
     let data_id = data_id.ok_or_else(|| serde_json::Error::missing_field(DATA_ID))?;
@@ -82,120 +67,6 @@ fn read(text: &ByteString) -> Result<Message, serde_json::Error> {
     let data = data.map_or(Json::NULL, |raw| Json::from_valid(text.slice_ref(raw.get())));
     let header = Header { service_id, data_id, status: status.unwrap_or_default(), message_id };
     Ok(Message::from_parts(header, data))
-}
-
-impl<'de> Deserialize<'de> for Envelope<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Keys)
-    }
-}
-
-/// Reads the object key by key. Not the derive: that takes each key for text, but one that is not known may be no
-/// text, such as half a surrogate pair, and is ignored like any other.
-struct Keys;
-
-impl<'de> Visitor<'de> for Keys {
-    type Value = Envelope<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope<'de>, A::Error> {
-        let mut envelope = Envelope::default();
-        while let Some(key) = map.next_key::<&RawValue>()? {
-            match &*unescaped(key.get()) {
-                DATA_ID => set(&mut envelope.data_id, DATA_ID, map.next_value_seed(DATA_ID_VALUE)?)?,
-                SERVICE_ID => {
-                    set(&mut envelope.service_id, SERVICE_ID, map.next_value_seed(SERVICE_ID_VALUE)?)?;
-                }
-                STATUS => set(&mut envelope.status, STATUS, map.next_value_seed(STATUS_VALUE)?)?,
-                DATA => set(&mut envelope.data, DATA, map.next_value()?)?,
-                MESSAGE_ID => {
-                    set(&mut envelope.message_id, MESSAGE_ID, map.next_value_seed(MESSAGE_ID_VALUE)?)?;
-                }
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(envelope)
-    }
-}
-
-/// The text of a key; empty where it is no text.
-fn unescaped(key: &str) -> Cow<'_, str> {
-    if key.contains('\\') {
-        serde_json::from_str::<String>(key).unwrap_or_default().into()
-    } else {
-        key.trim_matches('"').into()
-    }
-}
-
-/// Sets a field once.
-fn set<T, E: Error>(field: &mut Option<T>, name: &'static str, value: T) -> Result<(), E> {
-    match field.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(E::duplicate_field(name)),
-    }
-}
-
-const DATA_ID: &str = "data_id";
-const SERVICE_ID: &str = "service_id";
-const STATUS: &str = "status";
-const DATA: &str = "data";
-const MESSAGE_ID: &str = "message_id";
-
-const DATA_ID_VALUE: Integer<DataId> = Integer {
-    expected: "0 to 2^32 - 1 as data_id",
-    accept: |value| u32::try_from(value).ok().map(DataId::new),
-};
-const SERVICE_ID_VALUE: Integer<ServiceId> = Integer {
-    expected: "0 to 2^32 - 1 as service_id",
-    accept: |value| u32::try_from(value).ok().map(ServiceId::new),
-};
-const STATUS_VALUE: Integer<Status> = Integer {
-    expected: "0 to 2^24 - 1 as status",
-    accept: |value| u32::try_from(value).ok().and_then(Status::new),
-};
-const MESSAGE_ID_VALUE: Integer<u64> = Integer {
-    expected: "1 to 2^53 - 1 as message_id",
-    accept: |value| is_message_id(value).then_some(value),
-};
-
-fn is_message_id(value: u64) -> bool {
-    (1..=MAX_MESSAGE_ID).contains(&value)
-}
-
-/// Reads an integer that `accept` takes; `expected` is its range and its field, for people.
-struct Integer<T> {
-    expected: &'static str,
-    accept: fn(u64) -> Option<T>,
-}
-
-impl<'de, T> DeserializeSeed<'de> for Integer<T> {
-    type Value = T;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
-        // Not `deserialize_u64`: its error shows a string of any length where one stands in place of a number.
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<T> Visitor<'_> for Integer<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "an integer from {}", self.expected)
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<T, E> {
-        (self.accept)(value).ok_or_else(|| E::invalid_value(Unexpected::Unsigned(value), &self))
-    }
-
-    fn visit_str<E: Error>(self, _: &str) -> Result<T, E> {
-        Err(E::invalid_type(Unexpected::Other("string"), &self))
-    }
 }
 
 /// `{}`.
@@ -209,6 +80,8 @@ mod tests {
     use super::*;
     use crate::frame;
     use crate::frame::tests::{header, show};
+    use crate::id::Status;
+    use crate::message::MAX_MESSAGE_ID;
 
     fn sealed(text: impl AsRef<[u8]>) -> Bytes {
         let text = text.as_ref();

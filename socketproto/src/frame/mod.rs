@@ -9,6 +9,7 @@
 //! This module knows nothing of streams: where a frame ends is the matter of [`crate::framing`]. The data of a
 //! decoded message are a slice of the frame they came in, not a copy.
 
+mod envelope;
 mod json;
 mod structured;
 mod text;

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::limits::NEVER;
+
 /// A budget of events, refilled by one a second.
 #[derive(Debug)]
 pub(super) struct Budget {
@@ -57,11 +59,8 @@ impl Earliest {
     }
 }
 
-/// Stands for "never": a time that no program waits for and that every clock can show.
-const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-
-/// The time this much later; durations come from settings and callers, so they may be absurd.
-pub(super) fn after(now: Instant, duration: Duration) -> Instant {
+/// The time this much later, or [`NEVER`].
+pub(crate) fn after(now: Instant, duration: Duration) -> Instant {
     now + duration.min(NEVER)
 }
 

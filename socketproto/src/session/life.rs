@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use bytes::BytesMut;
 use tracing::{debug, warn};
 
 use crate::framing::Framing;
@@ -69,8 +70,12 @@ impl Session {
         self.closed = Some(reason);
     }
 
-    /// A name that was taken over belongs to the line (protocol.md section 4).
-    pub(crate) fn forget_channel_name(&mut self) {
+    /// The line is gone, and with it what it has yet to take, its requests, and a channel name that was taken over
+    /// (protocol.md section 4). The next one may be long in coming.
+    pub(crate) fn forget_line(&mut self) {
+        self.requests.restart();
+        self.out = BytesMut::new();
+        self.deframer = None;
         self.channel_name.clone_from(&self.config.channel_name);
     }
 

@@ -18,6 +18,7 @@
 mod auth;
 mod budget;
 mod calls;
+mod config;
 pub(crate) mod dispatch;
 pub(crate) mod event;
 mod hello;
@@ -28,6 +29,7 @@ mod posts;
 mod receive;
 mod requests;
 mod restart;
+mod state;
 #[cfg(test)]
 mod tests;
 mod transmit;
@@ -43,11 +45,10 @@ use tracing::debug;
 
 use crate::frame::Format;
 use crate::framing::{Deframer, Framer, Framing};
-use crate::id::{AuthState, DataId, ServiceId, Status};
-use crate::limits::Limits;
+use crate::id::{DataId, ServiceId, Status};
 use crate::message::Json;
 use crate::session::auth::Auth;
-use crate::session::budget::{Budget, after};
+use crate::session::budget::Budget;
 use crate::session::calls::Calls;
 use crate::session::dispatch::Dispatch;
 use crate::session::hello::Agreement;
@@ -55,7 +56,9 @@ use crate::session::posts::Posts;
 use crate::session::requests::Requests;
 use crate::session::restart::Presence;
 
+pub(crate) use crate::session::budget::after;
 pub(crate) use crate::session::calls::{CallKind, NewCall};
+pub(crate) use crate::session::config::{Config, Role};
 pub(crate) use crate::session::event::{
     AuthAnswer, AuthQuestion, CallFailure, CallKey, CallOutcome, CloseReason, Counters, Done, Event,
     Incoming, Received, RequestId,
@@ -71,44 +74,6 @@ const CHANNEL_NAME_TIMEOUT: Duration = Duration::from_secs(2);
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Buffers above this are given back when they are empty.
 const RETAINED: usize = 64 * 1024;
-
-/// Which side of the connection this is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Role {
-    /// Connects, starts the exchanges of protocol.md section 4, proves the secret.
-    Client,
-    /// Accepts.
-    Server,
-}
-
-/// What an endpoint gives each of its sessions.
-#[derive(Clone, Debug)]
-pub(crate) struct Config {
-    pub(crate) role: Role,
-    /// 16 hex digits, new at every start of the endpoint.
-    pub(crate) session: Arc<str>,
-    pub(crate) channel_name: Option<Arc<str>>,
-    /// Whether a secret is set; the secret itself is the authenticator's.
-    pub(crate) secret: bool,
-    /// Server: whether a certificate that the line has proved is taken for the secret.
-    pub(crate) trust_certificates: bool,
-    /// Client: whether to authenticate at once; else being trusted is no part of being ready.
-    pub(crate) auto_auth: bool,
-    /// Client: whether another line follows when one is lost; calls then wait for it.
-    pub(crate) reconnect: bool,
-    /// Client: whether the peer is new, so that it answers HELLO.
-    pub(crate) hello: bool,
-    /// None: told by the first byte.
-    pub(crate) framing: Option<Framing>,
-    /// The format used before the first valid frame came.
-    pub(crate) format: Format,
-    /// The line loses or garbles bytes: damage is counted, never the end.
-    pub(crate) lossy: bool,
-    /// The line has no end of connection (protocol.md section 4), and is lossy.
-    pub(crate) serial: bool,
-    pub(crate) limits: Arc<Limits>,
-    pub(crate) dispatch: Arc<Dispatch>,
-}
 
 /// An answer of the peer that is waited for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -453,77 +418,5 @@ impl Session {
         .into_iter()
         .flatten()
         .min()
-    }
-
-    // What it is like
-
-    /// Why the session has ended.
-    pub(crate) fn close_reason(&self) -> Option<&CloseReason> {
-        self.closed.as_ref()
-    }
-
-    /// Whether this side accepted the connection.
-    pub(crate) fn is_server(&self) -> bool {
-        self.config.role == Role::Server
-    }
-
-    /// Whether calls wait for another line, once this one has ended.
-    pub(crate) fn goes_on(&self) -> bool {
-        self.closed.is_none() || self.config.reconnect
-    }
-
-    /// Whether calls are sent at once.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.ready && self.closed.is_none()
-    }
-
-    /// Whether a request has yet to be answered.
-    pub(crate) fn is_running(&self, request: RequestId) -> bool {
-        self.requests.is_running(request)
-    }
-
-    /// Whether nothing runs and nothing waits to be sent.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.requests.running() == 0 && self.out.is_empty()
-    }
-
-    /// Whether the line is there, and trusted where a secret is set.
-    pub(crate) fn is_established(&self) -> bool {
-        self.closed.is_none() && !self.is_gated()
-    }
-
-    pub(crate) fn auth_state(&self) -> AuthState {
-        self.auth.state
-    }
-
-    /// The name of the channel: our own, or the one taken over.
-    pub(crate) fn channel_name(&self) -> Option<&Arc<str>> {
-        self.channel_name.as_ref()
-    }
-
-    /// Whether a secret is set and the peer has yet to prove it.
-    fn is_gated(&self) -> bool {
-        self.config.secret && !self.auth.is_trusted()
-    }
-
-    /// Bytes of the largest frame that is taken now.
-    pub(crate) fn frame_limit(&self) -> usize {
-        let limits = &self.config.limits;
-        if self.is_gated() { limits.untrusted_max_frame.min(limits.max_frame) } else { limits.max_frame }
-    }
-
-    fn unsent_limit(&self) -> (usize, &'static str) {
-        let limits = &self.config.limits;
-        if self.is_gated() {
-            (limits.untrusted_unsent, "untrusted_unsent")
-        } else {
-            (limits.max_unsent, "max_unsent")
-        }
-    }
-
-    fn write_deadline(&self) -> Option<Instant> {
-        // Where nobody has been heard yet, nobody has to read.
-        let progress = self.progress.filter(|_| self.presence.heard || !self.config.serial);
-        progress.map(|progress| after(progress, self.config.limits.write_timeout))
     }
 }

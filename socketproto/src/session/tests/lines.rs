@@ -99,6 +99,19 @@ fn a_reply_to_a_request_of_an_earlier_line_is_dropped() {
 }
 
 #[test]
+fn nothing_is_held_of_a_line_that_is_gone() {
+    let mut line = client();
+    line.tell("10/1", "run 1: 10/1");
+    line.tell_bytes(&[0, 0, 0, 90, b'{'], "");
+    line.session.handle_call(new_call(70, "10/2", 10 * SECOND), line.now);
+    line.session.close(CloseReason::Peer);
+    assert!(line.session.held() > 5);
+    line.session.forget_line();
+    line.session.handle_reply(1, Status::OKAY, "5", line.now);
+    assert_eq!(line.session.held(), 0);
+}
+
+#[test]
 fn half_a_frame_of_an_earlier_line_is_forgotten() {
     let mut line = client();
     line.tell_bytes(&[0, 0, 0, 90, b'{'], "");

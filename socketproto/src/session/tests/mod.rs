@@ -23,6 +23,8 @@ use sha2::{Digest, Sha512};
 use super::*;
 use crate::frame;
 use crate::framing::Piece;
+use crate::id::AuthState;
+use crate::limits::Limits;
 use crate::message::Header;
 use crate::message::Message;
 use crate::session::dispatch::Route;

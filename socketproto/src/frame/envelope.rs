@@ -1,0 +1,135 @@
+//! The object of a JSON frame, read key by key.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Unexpected, Visitor};
+use serde_json::value::RawValue;
+
+use crate::id::{DataId, ServiceId, Status};
+use crate::message::MAX_MESSAGE_ID;
+
+/// The object of a frame.
+#[derive(Default)]
+pub(super) struct Envelope<'a> {
+    pub(super) data_id: Option<DataId>,
+    pub(super) service_id: Option<ServiceId>,
+    pub(super) status: Option<Status>,
+    pub(super) data: Option<&'a RawValue>,
+    pub(super) message_id: Option<u64>,
+}
+
+impl<'de> Deserialize<'de> for Envelope<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Keys)
+    }
+}
+
+/// Reads the object key by key. Not the derive: that takes each key for text, but one that is not known may be no
+/// text, such as half a surrogate pair, and is ignored like any other.
+struct Keys;
+
+impl<'de> Visitor<'de> for Keys {
+    type Value = Envelope<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope<'de>, A::Error> {
+        let mut envelope = Envelope::default();
+        while let Some(key) = map.next_key::<&RawValue>()? {
+            match &*unescaped(key.get()) {
+                DATA_ID => set(&mut envelope.data_id, DATA_ID, map.next_value_seed(DATA_ID_VALUE)?)?,
+                SERVICE_ID => {
+                    set(&mut envelope.service_id, SERVICE_ID, map.next_value_seed(SERVICE_ID_VALUE)?)?;
+                }
+                STATUS => set(&mut envelope.status, STATUS, map.next_value_seed(STATUS_VALUE)?)?,
+                DATA => set(&mut envelope.data, DATA, map.next_value()?)?,
+                MESSAGE_ID => {
+                    set(&mut envelope.message_id, MESSAGE_ID, map.next_value_seed(MESSAGE_ID_VALUE)?)?;
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(envelope)
+    }
+}
+
+/// The text of a key; empty where it is no text.
+fn unescaped(key: &str) -> Cow<'_, str> {
+    if key.contains('\\') {
+        serde_json::from_str::<String>(key).unwrap_or_default().into()
+    } else {
+        key.trim_matches('"').into()
+    }
+}
+
+/// Sets a field once.
+fn set<T, E: Error>(field: &mut Option<T>, name: &'static str, value: T) -> Result<(), E> {
+    match field.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(E::duplicate_field(name)),
+    }
+}
+
+pub(super) const DATA_ID: &str = "data_id";
+pub(super) const SERVICE_ID: &str = "service_id";
+const STATUS: &str = "status";
+const DATA: &str = "data";
+const MESSAGE_ID: &str = "message_id";
+
+const DATA_ID_VALUE: Integer<DataId> = Integer {
+    expected: "0 to 2^32 - 1 as data_id",
+    accept: |value| u32::try_from(value).ok().map(DataId::new),
+};
+const SERVICE_ID_VALUE: Integer<ServiceId> = Integer {
+    expected: "0 to 2^32 - 1 as service_id",
+    accept: |value| u32::try_from(value).ok().map(ServiceId::new),
+};
+const STATUS_VALUE: Integer<Status> = Integer {
+    expected: "0 to 2^24 - 1 as status",
+    accept: |value| u32::try_from(value).ok().and_then(Status::new),
+};
+const MESSAGE_ID_VALUE: Integer<u64> = Integer {
+    expected: "1 to 2^53 - 1 as message_id",
+    accept: |value| is_message_id(value).then_some(value),
+};
+
+pub(super) fn is_message_id(value: u64) -> bool {
+    (1..=MAX_MESSAGE_ID).contains(&value)
+}
+
+/// Reads an integer that `accept` takes; `expected` is its range and its field, for people.
+struct Integer<T> {
+    expected: &'static str,
+    accept: fn(u64) -> Option<T>,
+}
+
+impl<'de, T> DeserializeSeed<'de> for Integer<T> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        // Not `deserialize_u64`: its error shows a string of any length where one stands in place of a number.
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<T> Visitor<'_> for Integer<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an integer from {}", self.expected)
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<T, E> {
+        (self.accept)(value).ok_or_else(|| E::invalid_value(Unexpected::Unsigned(value), &self))
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<T, E> {
+        Err(E::invalid_type(Unexpected::Other("string"), &self))
+    }
+}

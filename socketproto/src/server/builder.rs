@@ -1,0 +1,368 @@
+//! What a server is told before it starts, and its start.
+
+use std::fmt;
+use std::sync::Arc;
+
+#[cfg(feature = "actix")]
+use actix::Addr;
+use tokio_util::sync::CancellationToken;
+
+use crate::actor::Endpoint;
+use crate::actor::listener::{Listener, Peers};
+use crate::actor::runtime::Runtime;
+use crate::endpoint::Settings;
+use crate::error::{Error, Result};
+use crate::event::ConnectionEvent;
+use crate::fault::Fault;
+use crate::hosted::IntoService;
+use crate::id::{DataId, ServiceId, ServiceIds, Status};
+use crate::limits::Limits;
+use crate::message::{Json, Message};
+use crate::peer::Peer;
+use crate::secret::Secret;
+use crate::server::{Inner, Server};
+use crate::service::{Call, Service};
+use crate::session::Role;
+#[cfg(feature = "tls")]
+use crate::transport::ServerTls;
+use crate::transport::{ServerSetup, Source};
+
+/// What a server is told before it starts.
+#[must_use = "a server runs once it is started"]
+pub struct ServerBuilder {
+    /// What is wrong with an address is told at the start.
+    source: Result<Source>,
+    settings: Settings,
+    setup: ServerSetup,
+    allow_plaintext: bool,
+}
+
+impl ServerBuilder {
+    pub(super) fn new(source: Result<Source>) -> Self {
+        Self { source, settings: Settings::new(), setup: ServerSetup::default(), allow_plaintext: false }
+    }
+
+    /// Clients have to prove that they know this secret before anything but public data is served.
+    pub fn secret(mut self, secret: Secret) -> Self {
+        self.settings.secret = Some(secret);
+        self
+    }
+
+    /// Lets clients authenticate by hand, where a secret is set: they have 60 s for it, and again after each public
+    /// request; once they begin, 10 s (protocol.md section 8). The default is false: 10 s from accept, unless there are
+    /// public data.
+    pub fn manual_auth(mut self, manual_auth: bool) -> Self {
+        self.settings.auto_auth = !manual_auth;
+        self
+    }
+
+    /// The name of the channel in logs: 1 to 64 characters without control characters. A client's own name goes
+    /// first.
+    pub fn channel_name(mut self, name: impl Into<String>) -> Self {
+        self.settings.channel_name(name.into());
+        self
+    }
+
+    /// Serves a service, as an actor of its own. A program that has to step into it while it runs hands in a
+    /// [`Hosted`](crate::Hosted).
+    pub fn service(mut self, service: impl IntoService) -> Self {
+        self.settings.service(0, service);
+        self
+    }
+
+    /// Serves a service with all its data ids shifted, so that one type can be served more than once.
+    pub fn service_at(mut self, shift: u32, service: impl IntoService) -> Self {
+        self.settings.service(shift, service);
+        self
+    }
+
+    /// Serves an actix actor, which stays where it was started: `#[service(actor)]`.
+    #[cfg(feature = "actix")]
+    pub fn service_addr<A>(mut self, addr: Addr<A>) -> Self
+    where
+        A: Service + actix::Handler<crate::actix::Request<A>>,
+        A::Context: actix::dev::ToEnvelope<A, crate::actix::Request<A>>,
+    {
+        self.settings.service(0, crate::actix::Bridge(addr));
+        self
+    }
+
+    /// Serves each connection with a service of its own, made by the closure when the line is there.
+    ///
+    /// ```
+    /// use socketproto::prelude::*;
+    ///
+    /// #[derive(Service)]
+    /// struct Greeting {
+    ///     #[did(1, read)]
+    ///     text: String,
+    /// }
+    ///
+    /// # async fn demo() -> socketproto::Result<()> {
+    /// let server = Server::bind("mem://")
+    ///     .service_per_peer(|peer| Greeting { text: format!("hello, {}", peer.address()) })
+    ///     .start()
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn service_per_peer<S: Service>(mut self, make: impl Fn(Peer) -> S + Send + Sync + 'static) -> Self {
+        self.settings.service_per_peer(make);
+        self
+    }
+
+    /// Judges every request before its handler; a fault is the answer. Requests of one peer are judged one after the
+    /// other, so that their order stays.
+    ///
+    /// ```
+    /// use socketproto::prelude::*;
+    ///
+    /// # async fn demo() -> socketproto::Result<()> {
+    /// let server = Server::bind("mem://")
+    ///     .authorize(async |call| match call.service_id() {
+    ///         ServiceId::WRITE_REQUEST => Err(Fault::not_permitted("read only")),
+    ///         _ => Ok(()),
+    ///     })
+    ///     .start()
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn authorize<F>(mut self, judge: F) -> Self
+    where
+        F: AsyncFn(Call<()>) -> Result<(), Fault> + Send + Sync + 'static,
+    {
+        self.settings.authorize(judge);
+        self
+    }
+
+    /// Follows connections: see [`ConnectionEvent`]. The closure runs on the thread of the connections and must not
+    /// block; a panic in it is contained.
+    pub fn on_event(mut self, follow: impl Fn(&Peer, &ConnectionEvent) + Send + Sync + 'static) -> Self {
+        self.settings.on_event(follow);
+        self
+    }
+
+    /// Runs a closure for messages of a service and datum; `None` stands for all of them. Where several match, both
+    /// ids go before the service alone, the service before the datum, the datum before all (protocol.md section 6).
+    ///
+    /// ```
+    /// use socketproto::{Json, Message, Server, ServiceId};
+    ///
+    /// # async fn demo() -> socketproto::Result<()> {
+    /// let echo = Server::bind("mem://")
+    ///     .register_callback(Some(ServiceId::READ_REQUEST), None, |message| Ok(message.json().clone()))
+    ///     .start()
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn register_callback<F>(
+        mut self,
+        service_id: Option<ServiceId>,
+        data_id: Option<DataId>,
+        callback: F,
+    ) -> Self
+    where
+        F: FnMut(&Message) -> Result<Json, Fault> + Send + 'static,
+    {
+        self.settings.callback(service_id, data_id, callback);
+        self
+    }
+
+    /// Declares a service of the application: messages of `request` are answered with `response`.
+    pub fn add_service(mut self, request: impl Into<ServiceId>, response: impl Into<ServiceId>) -> Self {
+        self.settings.add_service(request.into(), response.into(), None);
+        self
+    }
+
+    /// As `add_service`, with names for logs: `"history request"`, `"history response"`.
+    pub fn add_named_service(
+        mut self,
+        request: impl Into<ServiceId>,
+        response: impl Into<ServiceId>,
+        request_name: impl Into<String>,
+        response_name: impl Into<String>,
+    ) -> Self {
+        let names = (request_name.into(), response_name.into());
+        self.settings.add_service(request.into(), response.into(), Some(names));
+        self
+    }
+
+    /// Names a datum in logs, for one service id or several: `10`, or `[10, 20]`.
+    pub fn add_data(
+        mut self,
+        service_ids: impl ServiceIds,
+        data_id: impl Into<DataId>,
+        name: impl Into<String>,
+    ) -> Self {
+        self.settings.add_data(service_ids.into_service_ids(), data_id.into(), name.into());
+        self
+    }
+
+    /// Names a status in logs.
+    pub fn add_status(mut self, status: Status, name: impl Into<String>) -> Self {
+        self.settings.add_status(status, name.into());
+        self
+    }
+
+    /// Serves a datum to peers that have not authenticated; `public` in a declaration says the same.
+    pub fn add_msg_to_auth_whitelist(
+        mut self,
+        service_id: impl Into<ServiceId>,
+        data_id: impl Into<DataId>,
+    ) -> Self {
+        self.settings.whitelist(service_id.into(), data_id.into());
+        self
+    }
+
+    /// What is taken from peers.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.settings.limits(limits);
+        self
+    }
+
+    /// Listens on an address that other machines reach, although it takes connections in clear.
+    pub fn allow_plaintext(mut self, allow: bool) -> Self {
+        self.allow_plaintext = allow;
+        self
+    }
+
+    /// Takes TLS with this certificate: on `tls://` and `wss://`, which need one, and on every other listener of byte
+    /// streams beside frames in clear, told by the first byte (protocol.md section 3): `tcp://`, `ws://`, `unix://`,
+    /// `systemd://` and [`Server::from_listener`].
+    ///
+    /// ```
+    /// use socketproto::{Server, ServerTls};
+    ///
+    /// # async fn demo() -> socketproto::Result<()> {
+    /// let server = Server::bind("tls://0.0.0.0:4000")
+    ///     .tls(ServerTls::from_files("chain.pem", "key.pem")?.client_ca_file("clients.pem")?)
+    ///     .start()
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: ServerTls) -> Self {
+        self.setup.tls = Some(Arc::new(tls));
+        self
+    }
+
+    /// Refuses whatever does not begin with TLS. Unless said: true on `tls://` and `wss://`, false elsewhere. Where it is
+    /// required, other machines may reach the listener without [`ServerBuilder::allow_plaintext`].
+    #[cfg(feature = "tls")]
+    pub fn require_tls(mut self, require: bool) -> Self {
+        self.setup.require_tls = Some(require);
+        self
+    }
+
+    /// Takes the certificate of a client, which [`ServerTls::client_ca_file`] has asked for, for the secret: such a
+    /// client is trusted from the begin (protocol.md section 5). Clients without one still have to prove the secret,
+    /// where they may connect at all.
+    #[cfg(feature = "tls")]
+    pub fn trust_client_certificates(mut self, trust: bool) -> Self {
+        self.setup.trust_certificates = trust;
+        self
+    }
+
+    /// Takes a WebSocket too, at the path `/`, on a listener of byte streams: one port of `tcp://` or `tls://` for programs
+    /// and browsers, or a socket of `unix://`, `systemd://` or [`Server::from_listener`] behind a web server. Pages have to
+    /// be allowed by [`allowed_origins`](Self::allowed_origins).
+    ///
+    /// ```
+    /// use socketproto::prelude::*;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> socketproto::Result<()> {
+    /// let server = Server::bind("tcp://127.0.0.1:0").websocket(true).start().await?;
+    /// let client = Client::connect(server.address().replace("tcp://", "ws://")).await?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "websocket")]
+    pub fn websocket(mut self, take: bool) -> Self {
+        self.setup.websocket = take;
+        self
+    }
+
+    /// The web pages that may connect: the origins their browsers name, as `https://example.com` or
+    /// `http://127.0.0.1:8000`, and `null` for pages opened from a file. None unless said here, for any page that somebody
+    /// looks at could otherwise reach services of that machine (protocol.md section 3). Whatever sends no origin is no
+    /// page, and may connect.
+    ///
+    /// ```
+    /// use socketproto::Server;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> socketproto::Result<()> {
+    /// let server = Server::bind("ws://127.0.0.1:0/rooms")
+    ///     .allowed_origins(["https://rooms.example.com"])
+    ///     .start()
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "websocket")]
+    pub fn allowed_origins<T: Into<String>>(mut self, origins: impl IntoIterator<Item = T>) -> Self {
+        self.setup.origins = origins.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Opens the listener and serves.
+    ///
+    /// # Errors
+    /// [`Error::Address`] for an address that cannot be understood, [`Error::Bind`] where it cannot be listened on,
+    /// [`Error::DuplicateHandler`], [`Error::ReservedSid`], [`Error::RequestSidExists`], [`Error::ResponseSidExists`]
+    /// and [`Error::Config`] for settings that do not go together.
+    pub async fn start(self) -> Result<Server> {
+        let Self { source, mut settings, setup, allow_plaintext } = self;
+        let source = source?;
+        let options = source.options()?;
+        setup.check(&source, &options, settings.secret.is_some())?;
+        settings.trust_certificates = setup.trust_certificates;
+        let endpoint = settings.build(Role::Server, &options)?;
+        let runtime = Runtime::current()?;
+        runtime
+            .run(move || async move {
+                let listener = source.open(&setup).await?;
+                let address = listener.address().to_owned();
+                if listener.is_exposed() && !allow_plaintext {
+                    return Err(exposed(&address));
+                }
+                let endpoint = Arc::new(Endpoint::start(endpoint)?);
+                let routes = Arc::clone(&endpoint.routes);
+                let closed = CancellationToken::new();
+                let peers = Peers::default();
+                let listener = Listener::start(listener, endpoint, peers.clone(), closed.clone());
+                tracing::info!(%address, "server listens");
+                Ok(Server(Arc::new(Inner { address, listener, peers, routes, closed })))
+            })
+            .await?
+    }
+}
+
+fn exposed(address: &str) -> Error {
+    Error::Config {
+        setting: "allow_plaintext",
+        reason: format!(
+            "{address} can be reached from other machines and takes connections in clear; listen on tls:// or on \
+             127.0.0.1, or accept that with `.allow_plaintext(true)`"
+        )
+        .into(),
+    }
+}
+
+/// An address alone, as [`Server::bind`] takes it.
+impl From<&str> for ServerBuilder {
+    fn from(address: &str) -> Self {
+        Server::bind(address)
+    }
+}
+
+/// An address alone.
+impl From<String> for ServerBuilder {
+    fn from(address: String) -> Self {
+        Server::bind(address)
+    }
+}
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder").finish_non_exhaustive()
+    }
+}

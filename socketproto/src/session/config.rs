@@ -1,0 +1,46 @@
+//! What an endpoint gives each of its sessions.
+
+use std::sync::Arc;
+
+use crate::frame::Format;
+use crate::framing::Framing;
+use crate::limits::Limits;
+use crate::session::dispatch::Dispatch;
+
+/// Which side of the connection this is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Role {
+    /// Connects, starts the exchanges of protocol.md section 4, proves the secret.
+    Client,
+    /// Accepts.
+    Server,
+}
+
+/// What an endpoint gives each of its sessions.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) role: Role,
+    /// 16 hex digits, new at every start of the endpoint.
+    pub(crate) session: Arc<str>,
+    pub(crate) channel_name: Option<Arc<str>>,
+    /// Whether a secret is set; the secret itself is the authenticator's.
+    pub(crate) secret: bool,
+    /// Server: whether a certificate that the line has proved is taken for the secret.
+    pub(crate) trust_certificates: bool,
+    /// Client: whether to authenticate at once; else being trusted is no part of being ready.
+    pub(crate) auto_auth: bool,
+    /// Client: whether another line follows when one is lost; calls then wait for it.
+    pub(crate) reconnect: bool,
+    /// Client: whether the peer is new, so that it answers HELLO.
+    pub(crate) hello: bool,
+    /// None: told by the first byte.
+    pub(crate) framing: Option<Framing>,
+    /// The format used before the first valid frame came.
+    pub(crate) format: Format,
+    /// The line loses or garbles bytes: damage is counted, never the end.
+    pub(crate) lossy: bool,
+    /// The line has no end of connection (protocol.md section 4), and is lossy.
+    pub(crate) serial: bool,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) dispatch: Arc<Dispatch>,
+}

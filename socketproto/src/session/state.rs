@@ -1,0 +1,81 @@
+//! What a session is like: what its owner and its other parts ask of it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::id::AuthState;
+use crate::session::budget::after;
+use crate::session::event::{CloseReason, RequestId};
+use crate::session::{Role, Session};
+
+impl Session {
+    /// Why the session has ended.
+    pub(crate) fn close_reason(&self) -> Option<&CloseReason> {
+        self.closed.as_ref()
+    }
+
+    /// Whether this side accepted the connection.
+    pub(crate) fn is_server(&self) -> bool {
+        self.config.role == Role::Server
+    }
+
+    /// Whether calls wait for another line, once this one has ended.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.closed.is_none() || self.config.reconnect
+    }
+
+    /// Whether calls are sent at once.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready && self.closed.is_none()
+    }
+
+    /// Whether a request has yet to be answered.
+    pub(crate) fn is_running(&self, request: RequestId) -> bool {
+        self.requests.is_running(request)
+    }
+
+    /// Whether nothing runs and nothing waits to be sent.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.requests.running() == 0 && self.out.is_empty()
+    }
+
+    /// Whether the line is there, and trusted where a secret is set.
+    pub(crate) fn is_established(&self) -> bool {
+        self.closed.is_none() && !self.is_gated()
+    }
+
+    pub(crate) fn auth_state(&self) -> AuthState {
+        self.auth.state
+    }
+
+    /// The name of the channel: our own, or the one taken over.
+    pub(crate) fn channel_name(&self) -> Option<&Arc<str>> {
+        self.channel_name.as_ref()
+    }
+
+    /// Whether a secret is set and the peer has yet to prove it.
+    pub(super) fn is_gated(&self) -> bool {
+        self.config.secret && !self.auth.is_trusted()
+    }
+
+    /// Bytes of the largest frame that is taken now.
+    pub(crate) fn frame_limit(&self) -> usize {
+        let limits = &self.config.limits;
+        if self.is_gated() { limits.untrusted_max_frame.min(limits.max_frame) } else { limits.max_frame }
+    }
+
+    pub(super) fn unsent_limit(&self) -> (usize, &'static str) {
+        let limits = &self.config.limits;
+        if self.is_gated() {
+            (limits.untrusted_unsent, "untrusted_unsent")
+        } else {
+            (limits.max_unsent, "max_unsent")
+        }
+    }
+
+    pub(super) fn write_deadline(&self) -> Option<Instant> {
+        // Where nobody has been heard yet, nobody has to read.
+        let progress = self.progress.filter(|_| self.presence.heard || !self.config.serial);
+        progress.map(|progress| after(progress, self.config.limits.write_timeout))
+    }
+}
