@@ -69,8 +69,8 @@ pub(crate) struct Outgoing {
     pub(crate) returned: Vec<(RequestId, Message)>,
     /// Messages whose receivers have gone.
     pub(crate) unreceived: Vec<Received>,
-    /// Somebody asked for another line.
-    pub(crate) reconnect: bool,
+    /// Somebody asked for another line, behind so many of the calls; those after them are for that line.
+    pub(crate) reconnect: Option<usize>,
     /// The last handle is gone, or somebody asked for the end.
     pub(crate) close: bool,
     /// The endpoint holds too much memory, and this connection most of it.
@@ -85,7 +85,7 @@ impl Outgoing {
         self.cancelled.clear();
         self.returned.clear();
         self.unreceived.clear();
-        self.reconnect = false;
+        self.reconnect = None;
         self.close = false;
         self.shed = false;
     }
@@ -237,7 +237,10 @@ impl Link {
 
     /// Asks for another line; where there is none to be had, for the end.
     pub(crate) fn request_reconnect(&self) {
-        self.lock().outgoing.reconnect = true;
+        {
+            let outgoing = &mut self.lock().outgoing;
+            outgoing.reconnect.get_or_insert(outgoing.calls.len());
+        }
         self.kick();
     }
 

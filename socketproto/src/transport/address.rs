@@ -212,8 +212,13 @@ impl Options {
     fn parse(text: &str, mut own: impl FnMut(&str, &str) -> Result<bool, String>) -> Result<Self, String> {
         let mut options =
             Self { framing: None, format: Format::Json, old_peer: false, lossy: false, serial: false };
+        let mut seen = Vec::new();
         for option in text.split('&').filter(|option| !option.is_empty()) {
             let (name, value) = option.split_once('=').unwrap_or((option, ""));
+            if seen.contains(&name) {
+                return Err(format!("the option `{name}` stands there twice, leave one of them out"));
+            }
+            seen.push(name);
             if !own(name, value)? {
                 options.set(name, value)?;
             }
@@ -416,6 +421,7 @@ mod tests {
             ("tcp://h:1?line=on&framing=length", "line=on needs STP framing"),
             ("tcp://h:1?speed=9600", "the option `speed` is unknown"),
             ("tcp://h:1?ping=9", "the option `ping` is unknown"),
+            ("tcp://h:1?peer=old&line=on&peer=new", "the option `peer` stands there twice"),
             #[cfg(all(unix, not(feature = "serial")))]
             ("serial:///dev/x", "the scheme `serial` needs the feature `serial`"),
         ];
@@ -438,9 +444,9 @@ mod tests {
         for (text, expected) in [
             ("ws://h", "the port is missing, write ws://HOST:PORT"),
             ("ws://h/path", "the port is missing, write ws://HOST:PORT"),
-            ("ws://h:1/a b", "the path has the character ' '"),
-            ("ws://h:1/a#b", "the path has the character '#'"),
-            ("ws://h:1/\u{e4}", "the path has the character '\u{e4}'"),
+            ("ws://h:1/a b", "the path has the character ' '; write it percent-encoded, as %20"),
+            ("ws://h:1/a#b", "the path has the character '#'; write it percent-encoded, as %23"),
+            ("ws://h:1/\u{e4}", "the path has the character '\u{e4}'; write it percent-encoded, as %C3%A4"),
             ("ws://h:1?ping=0", "the option `ping=0` has no such value, write ping=off or ping=SECONDS"),
             ("ws://h:1?ping=1.5", "the option `ping=1.5` has no such value"),
             ("ws://h:1?ping", "the option `ping=` has no such value"),

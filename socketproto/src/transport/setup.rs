@@ -116,7 +116,7 @@ impl ServerSetup {
         let wrong = |setting, reason: &str| Err(Error::Config { setting, reason: reason.into() });
         let is_own = matches!(place, Some(Place::WebSocket(_)));
         if self.websocket && !is_own {
-            if matches!(place, None | Some(Place::Memory { .. })) {
+            if place.and_then(|place| self.websocket(place)).is_none() {
                 return wrong("websocket", "this transport takes none; listen on tcp://HOST:PORT");
             }
             websocket::Place::check(options).or_else(|reason| wrong("websocket", &reason))?;

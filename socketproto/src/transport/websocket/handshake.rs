@@ -179,7 +179,14 @@ pub(super) async fn connect(
     let (request, key) = url.into_client_request().and_then(generate_request).map_err(io::Error::other)?;
     stream.write_all(&request).await?;
     stream.flush().await?;
-    let Some(Head { head, rest }) = read_head(stream).await? else {
+    let head = read_head(stream).await.map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => no_websocket(
+            "it closed without an answer; where it takes none, connect with tcp://, and where it takes TLS alone, with \
+             wss://",
+        ),
+        _ => error,
+    })?;
+    let Some(Head { head, rest }) = head else {
         return Err(no_websocket(&format!("its answer is longer than {MAX_HEAD} bytes")));
     };
     let response = match Response::try_parse(&head) {

@@ -36,8 +36,9 @@ impl Place {
         let (host, path) = text.split_at(text.find('/').unwrap_or(text.len()));
         let mut place = Self::new(HostPort::parse(scheme, host)?);
         if let Some(character) = path.chars().find(|c| !c.is_ascii_graphic() || "#\"<>\\^`{|}".contains(*c)) {
+            let encoded: String = character.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect();
             return Err(format!(
-                "the path has the character {character:?}; write it percent-encoded, as %20"
+                "the path has the character {character:?}; write it percent-encoded, as {encoded}"
             ));
         }
         if scheme == WSS {
