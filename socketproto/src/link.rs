@@ -174,6 +174,9 @@ impl Link {
             inner.outgoing.calls.push(new);
             drop(inner);
             self.kick();
+        } else {
+            // Its outcome is there already, and nobody else will tell.
+            waker.wake_by_ref();
         }
         Ok(key)
     }
@@ -525,6 +528,38 @@ mod tests {
         let after = link.call(Waker::noop(), new_call(CallKind::Receive)).unwrap();
         assert_eq!(poll(&link, after), Poll::Ready(Ok(received())));
         assert!(link.call(Waker::noop(), new_call(CallKind::Receive)).is_err());
+    }
+
+    #[test]
+    fn who_receives_behind_the_end_is_woken_at_once() {
+        struct Woken(AtomicBool);
+
+        impl std::task::Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.store(true, Ordering::SeqCst);
+            }
+        }
+
+        let link = link();
+        let mut inbox = Inbox::default();
+        inbox.put_back(Received { message: Message::new(10, 1, Json::NULL), line: 0 });
+        link.end(&CloseReason::Peer, inbox);
+        let woken = Arc::new(Woken(AtomicBool::new(false)));
+        let after = link.call(&Arc::clone(&woken).into(), new_call(CallKind::Receive)).unwrap();
+        assert!(woken.0.load(Ordering::SeqCst), "it would wait for ever");
+        assert_eq!(poll(&link, after), Poll::Ready(Ok(received())));
+    }
+
+    #[test]
+    fn calls_behind_the_wish_for_another_line_are_told_apart() {
+        let link = link();
+        for _ in 0..2 {
+            link.call(Waker::noop(), new_call(CallKind::Request)).unwrap();
+            link.request_reconnect();
+        }
+        let mut taken = Outgoing::default();
+        link.take(&mut taken);
+        assert_eq!((taken.calls.len(), taken.reconnect), (2, Some(1)));
     }
 
     #[test]
