@@ -142,7 +142,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Somebody answered at the address, but both sides could not come together: TLS failed, most often for a
-    /// certificate.
+    /// certificate, or there is no WebSocket.
     #[error("no connection to {address}: {reason}")]
     Handshake {
         /// The address as given.

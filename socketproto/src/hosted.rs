@@ -145,7 +145,12 @@ impl<S: Service + Send> IntoService for Hosted<S> {
                 *place = other;
                 Err(Error::Config {
                     setting: "service",
-                    reason: format!("this `Hosted` of {} is served already", S::SERVICE.name()).into(),
+                    reason: format!(
+                        "this `Hosted` of {} is served already; let each server have a service of its own, and share \
+                         what they have in common, for example in an `Arc<Mutex<..>>`",
+                        S::SERVICE.name()
+                    )
+                    .into(),
                 })
             }
         }
@@ -205,6 +210,7 @@ mod tests {
         let hosted = hosted();
         let _served = hosted.clone().into_service().unwrap();
         let error = hosted.into_service().err().unwrap();
-        assert_eq!(error.to_string(), "service: this `Hosted` of callback is served already");
+        let text = error.to_string();
+        assert!(text.starts_with("service: this `Hosted` of callback is served already; let each"), "{text}");
     }
 }

@@ -70,8 +70,8 @@ pub(crate) struct Outgoing {
     pub(crate) returned: Vec<(RequestId, Message)>,
     /// Messages whose receivers have gone.
     pub(crate) unreceived: Vec<Received>,
-    /// Somebody asked for another line.
-    pub(crate) reconnect: bool,
+    /// Somebody asked for another line, behind so many of the calls; those after them are for that line.
+    pub(crate) reconnect: Option<usize>,
     /// The last handle is gone, or somebody asked for the end.
     pub(crate) close: bool,
     /// The endpoint holds too much memory, and this connection most of it.
@@ -86,7 +86,7 @@ impl Outgoing {
         self.cancelled.clear();
         self.returned.clear();
         self.unreceived.clear();
-        self.reconnect = false;
+        self.reconnect = None;
         self.close = false;
         self.shed = false;
     }
@@ -200,7 +200,10 @@ impl Link {
 
     /// Asks for another line; where there is none to be had, for the end.
     pub(crate) fn request_reconnect(&self) {
-        self.lock().outgoing.reconnect = true;
+        {
+            let outgoing = &mut self.lock().outgoing;
+            outgoing.reconnect.get_or_insert(outgoing.calls.len());
+        }
         self.kick();
     }
 
@@ -464,6 +467,18 @@ mod tests {
         assert_eq!(poll(&link, asks), Poll::Ready(Ok(received())));
         let behind = || link.call(Waker::noop(), new_call(CallKind::Receive));
         assert_eq!([behind(), behind()], [Err(Ok(received())), Err(lost())]);
+    }
+
+    #[test]
+    fn calls_behind_the_wish_for_another_line_are_told_apart() {
+        let link = link();
+        for _ in 0..2 {
+            link.call(Waker::noop(), new_call(CallKind::Request)).unwrap();
+            link.request_reconnect();
+        }
+        let mut taken = Outgoing::default();
+        link.take(&mut taken);
+        assert_eq!((taken.calls.len(), taken.reconnect), (2, Some(1)));
     }
 
     #[test]

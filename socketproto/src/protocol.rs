@@ -124,6 +124,10 @@ impl Protocol {
     /// The oldest message of this service and datum that no callback has taken, or the next that comes within `timeout`
     /// (default [`DEFAULT_RECEIVE_TIMEOUT`]). Each message is received once; several receivers are served in order.
     ///
+    /// Before a client has authenticated, where a secret is set, it gets what its own whitelist has
+    /// ([`Client::add_msg_to_auth_whitelist`](crate::Client::add_msg_to_auth_whitelist)), and nothing else: a refusal of the
+    /// server (status 3) is not received either, and a warning is logged.
+    ///
     /// Up to [`Limits::max_buffered_per_datum`](crate::Limits::max_buffered_per_datum) messages wait here. They stay when
     /// the line is lost, and are dropped when the next one begins.
     pub fn receive(
@@ -183,8 +187,9 @@ impl Protocol {
         self.0.channel_name()
     }
 
-    /// Closes the line. A client connects again at once; a server's peer has to do so itself, and is another
-    /// connection then.
+    /// Closes the line, and does not wait for it. A client connects again at once, and sends over the next line what is
+    /// sent after this call; a server's peer has to do so itself, and is another connection then. Calls that were sent
+    /// fail with [`Error::ConnectionLost`]. Where this side authenticates by hand, it has to do so anew.
     pub fn reconnect(&self) {
         self.0.link().request_reconnect();
     }

@@ -138,6 +138,6 @@ async fn one_service_cannot_be_served_twice() -> socketproto::Result<()> {
     let (room, _told) = room();
     let _first = Server::bind("mem://").service(room.clone()).start().await?;
     let error = Server::bind("mem://").service(room).start().await.unwrap_err();
-    assert_eq!(error.to_string(), "service: this `Hosted` of Room is served already");
+    assert!(error.to_string().starts_with("service: this `Hosted` of Room is served already; "), "{error}");
     Ok(())
 }

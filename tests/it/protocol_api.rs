@@ -214,6 +214,15 @@ async fn a_client_authenticates_by_hand() {
 }
 
 #[tokio::test]
+async fn an_answer_of_the_whitelist_is_received_where_both_sides_have_it() {
+    let server = safe().await;
+    server.add_msg_to_auth_whitelist(10, 1);
+    let client = Client::connect(server.address()).secret(secret(SECRET)).auto_auth(false);
+    let client = within(client.add_msg_to_auth_whitelist(10, 1)).await.unwrap();
+    assert_eq!(ask(&client.protocol(), 10, 1, 0).await, (0, json(&5)));
+}
+
+#[tokio::test]
 async fn a_wrong_secret_is_false_and_leaves_the_connection() {
     let server = safe().await;
     let wrong = Client::connect(server.address()).secret(secret("another secret of 24 bytes"));
@@ -277,6 +286,21 @@ async fn both_sides_can_ask_for_another_line_and_what_was_registered_stays() {
     near.reconnect();
     within(async { while told.recv().await.unwrap() != ConnectionEvent::Reconnected {} }).await;
     send(&near, 50, 2, &5).await;
+}
+
+#[tokio::test]
+async fn what_is_sent_behind_a_reconnect_goes_over_the_next_line() {
+    let (server, client, near, _far) = pair().await;
+    server.register_callback(Some(10.into()), None, |message| Ok(message.json().clone())).unwrap();
+    for number in 0..50 {
+        near.reconnect();
+        // Nothing is awaited between the two, so one step of the connection takes both.
+        let sent = near.send(10, 1, &number, Status::OKAY, PATIENCE);
+        let call = client.read::<Option<u8>>(2);
+        assert!(within(sent).await, "message {number} is for the line that was asked for");
+        assert_eq!(receive(&near, 11, 1).await.data::<u32>().unwrap(), number);
+        assert_eq!(within(call).await.unwrap(), None);
+    }
 }
 
 #[tokio::test]
@@ -480,6 +504,17 @@ fn every_line_of_the_log_names_what_it_speaks_of_and_shows_no_payload() {
             within(client.close()).await;
             within(protocol.send(50, 1, &(), Status::OKAY, None)).await;
             server.shutdown().await.unwrap();
+
+            // Its answer comes to a side that does not trust yet, and has it not on its whitelist.
+            let server =
+                Server::bind("mem://").secret(secret(SECRET)).manual_auth(true).start().await.unwrap();
+            server.add_msg_to_auth_whitelist(10, 3);
+            let client = Client::connect(server.address()).secret(secret(SECRET)).auto_auth(false);
+            let protocol = within(client).await.unwrap().protocol();
+            within(protocol.send(10, 3, &(), Status::OKAY, None)).await;
+            // Behind its answer.
+            assert!(within(protocol.authenticate(PATIENCE)).await);
+            server.shutdown().await.unwrap();
         });
     });
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
@@ -494,6 +529,7 @@ fn every_line_of_the_log_names_what_it_speaks_of_and_shows_no_payload() {
     has(&["its handler panicked", "read data request (10) of setpoint (data 2)", "attic"]);
     has(&["WARN", "message not sent", "authentication request (0) is reserved"]);
     has(&["WARN", "message not sent", "service 50 of report (data 1)"]);
+    has(&["WARN", "answer dropped", "whitelist of this side too", "read data response (11) of data 3"]);
     has(&["callback registered", "write data request (20) of data 2"]);
     assert!(!text.contains("payload") && !text.contains("hidden"), "{text}");
 }

@@ -131,6 +131,13 @@ async fn what_has_the_path_is_left_and_named() {
     let expected = format!("cannot listen on {address}: `{}` is a regular file", path.display());
     assert!(error.to_string().starts_with(&expected), "{error}");
     assert_eq!(fs::read_to_string(&path).expect("it is there"), "precious");
+    let error = Client::connect(&address).await.expect_err("a file is there");
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "cannot connect to {address}: what is at this path is no socket; write the path that the server listens on"
+        )
+    );
     fs::remove_file(&path).expect("it is there");
 
     let server = serve(&address).await;

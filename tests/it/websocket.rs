@@ -63,10 +63,16 @@ async fn settings_that_do_not_go_together_name_the_remedy() {
     }
 
     let bind = |address: &str| Server::bind(address).websocket(true);
-    assert_eq!(
-        mistake(bind("mem://")).await,
-        "websocket: this transport takes none; listen on tcp://HOST:PORT"
-    );
+    for address in [
+        "mem://",
+        #[cfg(unix)]
+        "unix:///tmp/socketproto-never-made.sock",
+    ] {
+        assert_eq!(
+            mistake(bind(address)).await,
+            "websocket: this transport takes none; listen on tcp://HOST:PORT"
+        );
+    }
     assert_eq!(
         mistake(bind("tcp://127.0.0.1:0?framing=stp")).await,
         "websocket: framing=stp does not go over a WebSocket, where one message is one frame; use tcp://, or leave it \
@@ -109,6 +115,13 @@ async fn where_no_websocket_is_the_client_is_told_why() {
     assert_eq!(
         reason(elsewhere).await,
         "the server gives no WebSocket: HTTP 404 Not Found: the WebSocket is at /rooms"
+    );
+
+    let server = Server::bind("tcp://127.0.0.1:0").start().await.expect("it listens");
+    assert_eq!(
+        reason(server.address().replace("tcp://", "ws://")).await,
+        "the server gives no WebSocket: it closed without an answer; where it takes none, connect with tcp://, and where \
+         it takes TLS alone, with wss://"
     );
 
     for (answer, expected) in [

@@ -112,6 +112,8 @@ pub(crate) enum CloseReason {
     },
     /// The server speaks TLS.
     TlsServer,
+    /// It answers as a web server.
+    HttpServer,
     /// The first byte starts no framing that is taken here.
     UnknownFraming(u8),
     FrameTooLarge {
@@ -163,6 +165,9 @@ impl fmt::Display for CloseReason {
                 f.write_str(error)
             }
             Self::TlsServer => f.write_str("the server takes TLS alone: connect with tls://"),
+            Self::HttpServer => f.write_str(
+                "a web server answers there: is it the right port? Where it gives a WebSocket, connect with ws://",
+            ),
             Self::UnknownFraming(0x16) => f.write_str("the client speaks TLS, which is not taken here"),
             Self::UnknownFraming(byte) => {
                 write!(f, "the first byte, 0x{byte:02x}, starts neither STP nor length framing")

@@ -22,6 +22,9 @@ use crate::session::{Exchange, Role, Session};
 /// How the TLS alert begins that a TLS server answers frames with, as a length: more than any frame can have.
 const TLS_ALERT: usize = 0x1503;
 
+/// How the answer of a web server begins, as a length: `HTTP`, more than any frame can have.
+const HTTP_ANSWER: usize = 0x4854_5450;
+
 /// The longest channel name, in characters (protocol.md section 4).
 const MAX_CHANNEL_NAME: usize = 64;
 
@@ -69,6 +72,9 @@ impl Session {
                 if self.config.role == Role::Client && found >> 16 == TLS_ALERT =>
             {
                 CloseReason::TlsServer
+            }
+            FramingError::TooLarge { found: HTTP_ANSWER, .. } if self.config.role == Role::Client => {
+                CloseReason::HttpServer
             }
             FramingError::TooLarge { found, limit } => {
                 let untrusted = *limit != self.config.limits.max_frame;
@@ -226,8 +232,9 @@ impl Session {
             // Responses and messages of no service are declared nowhere.
             None => Untaken::Nobody,
         };
-        // Nobody whom this side does not trust fills its memory.
-        let buffers = self.config.dispatch.buffers() && !self.is_gated();
+        // No stranger fills a server's memory. A client has chosen its server, and its own whitelist let this through.
+        let is_known = self.config.role == Role::Client || !self.is_gated();
+        let buffers = self.config.dispatch.buffers() && is_known;
         let status = match untaken {
             Untaken::Declared => Status::OPERATION_NOT_PERMITTED,
             Untaken::Nobody if buffers => Status::BUFFERING_UNHANDLED_REQUEST,
@@ -263,7 +270,17 @@ impl Session {
             Match::NeverIssued => self.malformed("a response whose message_id was never issued", now),
             Match::None if !self.may_pass(header.service_id, header.data_id) => {
                 self.counters.gated += 1;
-                debug!(message = %self.config.dispatch.describe(&header), "refused: not authenticated");
+                let message = self.config.dispatch.describe(&header);
+                // Nobody else hears of it: the program waits for a message that has come.
+                if self.counters.gated == 1 && self.config.role == Role::Client {
+                    warn!(
+                        %message,
+                        "answer dropped, for this side has not authenticated: authenticate, or put its request on the \
+                         whitelist of this side too; further ones are logged at debug level"
+                    );
+                } else {
+                    debug!(%message, "refused: not authenticated");
+                }
             }
             Match::None => self.handle_request(header, data, None, now),
         }

@@ -69,7 +69,7 @@ fn parse(text: &str) -> Result<Address, String> {
     let (place, options) = text.split_once('?').unwrap_or((text, ""));
     let place = Place::parse(place)?;
     let mut address = Address { options: place.options(), place };
-    for (name, value) in each_option(options) {
+    for (name, value) in each_option(options)? {
         address.place.set_option(&mut address.options, name, value)?;
     }
     address.check()?;
@@ -326,6 +326,7 @@ mod tests {
             ("mem://?framing=length&peer=old", "a peer of the Python library speaks STP framing alone"),
             ("tcp://h:1?speed=9600", "the option `speed` is unknown"),
             ("tcp://h:1?ping=9", "the option `ping` is unknown"),
+            ("tcp://h:1?peer=old&line=on&peer=new", "the option `peer` stands there twice"),
         ];
         for (text, expected) in cases {
             assert!(reason(text).starts_with(expected), "{text}: {}", reason(text));
@@ -346,9 +347,9 @@ mod tests {
         for (text, expected) in [
             ("ws://h", "the port is missing, write ws://HOST:PORT"),
             ("ws://h/path", "the port is missing, write ws://HOST:PORT"),
-            ("ws://h:1/a b", "the path has the character ' '"),
-            ("ws://h:1/a#b", "the path has the character '#'"),
-            ("ws://h:1/\u{e4}", "the path has the character '\u{e4}'"),
+            ("ws://h:1/a b", "the path has the character ' '; write it percent-encoded, as %20"),
+            ("ws://h:1/a#b", "the path has the character '#'; write it percent-encoded, as %23"),
+            ("ws://h:1/\u{e4}", "the path has the character '\u{e4}'; write it percent-encoded, as %C3%A4"),
             ("ws://h:1?ping=0", "the option `ping=0` has no such value, write ping=off or ping=SECONDS"),
             ("ws://h:1?ping=1.5", "the option `ping=1.5` has no such value"),
             ("ws://h:1?ping", "the option `ping=` has no such value"),

@@ -22,11 +22,17 @@ pub(crate) struct Options {
 impl Options {
     /// The options of an own transport's address.
     pub(crate) fn of(address: &str) -> Result<Self, Error> {
-        let mut options = Self::default();
         let (_, text) = address.split_once('?').unwrap_or((address, ""));
-        let mut set = each_option(text).map(|(name, value)| options.set(name, value));
-        let set = set.try_for_each(|set| set).and_then(|()| options.check());
-        set.map(|()| options).map_err(|reason| mistake(address, reason))
+        Self::parse(text).map_err(|reason| mistake(address, reason))
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut options = Self::default();
+        for (name, value) in each_option(text)? {
+            options.set(name, value)?;
+        }
+        options.check()?;
+        Ok(options)
     }
 
     /// The peer is one of the Python library, at an own transport's address.
@@ -93,11 +99,17 @@ pub(super) fn wrong_value(name: &str, value: &str, expected: &str) -> String {
     format!("the option `{name}={value}` has no such value, write {expected}")
 }
 
-/// The options behind the `?`, by name and value.
-pub(super) fn each_option(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    text.split('&')
-        .filter(|option| !option.is_empty())
-        .map(|option| option.split_once('=').unwrap_or((option, "")))
+/// The options behind the `?`, by name and value; each stands there once.
+pub(super) fn each_option(text: &str) -> Result<Vec<(&str, &str)>, String> {
+    let mut found = Vec::<(&str, &str)>::new();
+    for option in text.split('&').filter(|option| !option.is_empty()) {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        if found.iter().any(|(other, _)| *other == name) {
+            return Err(format!("the option `{name}` stands there twice, leave one of them out"));
+        }
+        found.push((name, value));
+    }
+    Ok(found)
 }
 
 /// What is wrong with an address.

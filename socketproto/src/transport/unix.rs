@@ -7,6 +7,7 @@ mod file;
 
 use std::fmt;
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -120,26 +121,37 @@ impl Connect for Connector {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     tokio::time::sleep(QUEUE_WAIT).await;
                 }
-                Err(error) => return Err(explain(error)),
+                Err(error) => return Err(self.explain(error)),
             }
         }
     }
 }
 
-/// What an error of connecting means for sockets in the file system.
-fn explain(error: io::Error) -> io::Error {
-    let hint = match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            "permission denied: this user may not connect; the listener's `?mode=` and the permissions of the \
-             directories above decide"
-        }
-        io::ErrorKind::NotFound => "there is no socket at this path; is the server running there?",
-        io::ErrorKind::ConnectionRefused => {
-            "nobody listens; the file was left behind by a server that has ended"
-        }
-        _ => return error,
-    };
-    io::Error::new(error.kind(), hint)
+impl Connector {
+    /// What an error of connecting means for sockets in the file system.
+    fn explain(&self, error: io::Error) -> io::Error {
+        let hint = match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                "permission denied: this user may not connect; the listener's `?mode=` and the permissions of the \
+                 directories above decide"
+            }
+            io::ErrorKind::NotFound => "there is no socket at this path; is the server running there?",
+            io::ErrorKind::ConnectionRefused if self.is_no_socket() => {
+                let hint = "what is at this path is no socket; write the path that the server listens on";
+                return io::Error::new(io::ErrorKind::InvalidInput, hint);
+            }
+            io::ErrorKind::ConnectionRefused => {
+                "nobody listens; the file was left behind by a server that has ended"
+            }
+            _ => return error,
+        };
+        io::Error::new(error.kind(), hint)
+    }
+
+    /// Whether something else is at the path; the operating system refuses a connection there as well.
+    fn is_no_socket(&self) -> bool {
+        std::fs::metadata(&*self.0.path).is_ok_and(|found| !found.file_type().is_socket())
+    }
 }
 
 /// Takes the connections of a listener.

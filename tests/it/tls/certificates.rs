@@ -39,6 +39,7 @@ async fn refusal(server: &Made, client: ClientTls) -> String {
 async fn each_wrong_certificate_of_a_server_has_its_own_sentence() {
     let authority = Authority::new("authority");
     let another = Authority::new("another");
+    let namesake = Authority::new("authority");
     let names = ["localhost"];
     let authority_itself =
         self_signed(names, |params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
@@ -56,6 +57,11 @@ async fn each_wrong_certificate_of_a_server_has_its_own_sentence() {
             "is not for localhost; the names it has: device.example, 10.0.0.1. Connect to one of them",
         ),
         (another.server(names), trusting(&authority), "was issued by nobody this side trusts, or by itself"),
+        (
+            namesake.server(names),
+            trusting(&authority),
+            "was signed with another key than that of the authority this side trusts under the same name: give",
+        ),
         (
             self_signed(names, |_| {}),
             trusting(&authority),
@@ -225,6 +231,11 @@ fn each_mistake_in_a_file_has_its_own_sentence() {
         "encrypted.pem",
         "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
     );
+    let encrypted_of_old = folder.file(
+        "encrypted-of-old.pem",
+        "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n\
+         -----END EC PRIVATE KEY-----\n",
+    );
     let no_key = folder.file("no-key.pem", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
     let of_other = folder.file("other.pem", &other.key);
     let missing = folder.path("missing.pem");
@@ -244,6 +255,7 @@ fn each_mistake_in_a_file_has_its_own_sentence() {
         (&broken, &key, "broken.pem is no PEM text: "),
         (&no_certificate, &key, "the certificate in the file "),
         (&chain, &encrypted, "encrypted.pem is encrypted; decrypt it with `openssl pkey"),
+        (&chain, &encrypted_of_old, "encrypted-of-old.pem is encrypted; decrypt it with `openssl pkey"),
         (&chain, &no_key, "no-key.pem cannot be used: "),
         (&chain, &of_other, "other.pem is not that of the first certificate in the file "),
     ] {

@@ -234,7 +234,12 @@ impl Connection {
         for (request, status, text) in taken.replies.iter() {
             self.session.handle_reply(request, status, text, now);
         }
-        for call in taken.calls.drain(..) {
+        // Calls that were left behind the wish for another line are for that one.
+        let reconnect = taken.reconnect;
+        for (index, call) in taken.calls.drain(..).enumerate() {
+            if reconnect == Some(index) {
+                self.session.close(CloseReason::Reconnect);
+            }
             self.session.handle_call(call, now);
         }
         for (request, message) in taken.returned.drain(..) {
@@ -246,7 +251,7 @@ impl Connection {
         for call in &taken.cancelled {
             self.session.handle_cancel(*call, now);
         }
-        if taken.reconnect {
+        if reconnect.is_some() {
             match (&self.opening, &self.dialer) {
                 // A server has no other line.
                 (Some(_), None) => self.session.end(CloseReason::Reconnect),

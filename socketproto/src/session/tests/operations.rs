@@ -115,6 +115,17 @@ fn an_untrusted_peer_fills_no_buffer() {
 }
 
 #[test]
+fn a_client_keeps_what_its_whitelist_lets_through_before_it_has_authenticated() {
+    let config = buffering(Role::Client).dispatch(|dispatch| dispatch.whitelist(10.into(), 7.into()));
+    let mut line = Line::client(Config { auto_auth: false, ..config.secret() });
+    line.tell("11/7 5", "");
+    line.tell("11/8 6", "");
+    line.receive_next(70, "11/7", "call 70: received 11/7 5");
+    line.receive_next(71, "11/8", "");
+    line.wait(SECOND, "call 71: timed out");
+}
+
+#[test]
 fn reserved_services_never_get_there() {
     let mut line = Line::server(buffering(Role::Server).dispatch(|dispatch| {
         let route = Route { handler: 1, entry: 0, timeout: 30 * SECOND, name: "all" };

@@ -60,7 +60,8 @@ impl Pem {
     fn key(&self) -> Result<PrivateKeyDer<'static>> {
         let text = self.read()?;
         PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
-            PemError::NoItemsFound if is_encrypted(&text) => mistake(format!(
+            // What is encrypted in the old way is no base64 to begin with.
+            _ if is_encrypted(&text) => mistake(format!(
                 "the private key in {self} is encrypted; decrypt it with `openssl pkey -in ENCRYPTED -out PLAIN`"
             )),
             PemError::NoItemsFound => mistake(format!(

@@ -51,11 +51,17 @@ fn bad_certificate(error: &CertificateError, side: Side) -> String {
             )
         }
         CertificateError::NotValidForName => format!("{its} is for another name"),
-        CertificateError::UnknownIssuer => {
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             let remedy = match side {
                 Side::Client => "`ClientTls::ca_file(..)`",
                 Side::Server => "`ServerTls::client_ca_file(..)`",
             };
+            if *error == CertificateError::BadSignature {
+                return format!(
+                    "{its} was signed with another key than that of the authority this side trusts under the same \
+                     name: give the right one with {remedy}"
+                );
+            }
             format!(
                 "{its} was issued by nobody this side trusts, or by itself: give its authority, or itself, with {remedy}"
             )

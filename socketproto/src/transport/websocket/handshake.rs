@@ -221,7 +221,10 @@ fn check_answer(headers: &HeaderMap, key: &str) -> Result<(), &'static str> {
 fn unanswered(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
-            no_websocket("it closed without an answer; where it takes TLS alone, connect with wss://")
+            no_websocket(
+                "it closed without an answer; where it takes none, connect with tcp://, and where it takes TLS alone, with \
+                 wss://",
+            )
         }
         _ => error,
     }

@@ -32,8 +32,9 @@ impl Place {
         let (host, path) = text.split_at(text.find('/').unwrap_or(text.len()));
         let host = HostPort::parse(scheme, host)?;
         if let Some(character) = path.chars().find(|c| !c.is_ascii_graphic() || "#\"<>\\^`{|}".contains(*c)) {
+            let encoded: String = character.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect();
             return Err(format!(
-                "the path has the character {character:?}; write it percent-encoded, as %20"
+                "the path has the character {character:?}; write it percent-encoded, as {encoded}"
             ));
         }
         let scheme = if scheme == WSS { WSS } else { "ws" };
