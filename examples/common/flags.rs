@@ -14,7 +14,7 @@ pub struct ServerFlags {
     /// Where to listen: tcp://HOST:PORT or ws://HOST:PORT, port 0 for a free one; `unix:///PATH`; `systemd://`
     #[arg(long, value_name = "URL", default_value = "tcp://127.0.0.1:0")]
     pub listen: String,
-    /// Takes WebSocket clients too, on tcp://
+    /// Takes WebSocket clients too
     #[arg(long)]
     pub websocket: bool,
     /// A web page's origin that may connect by WebSocket, as `http://127.0.0.1:8000`; may be given again
