@@ -382,6 +382,8 @@ async fn who_sends_faster_than_a_handler_runs_is_left_unread() {
         for _ in 0..REQUESTS {
             writer.write_all(&request).await.expect("the server is there");
         }
+        // What TLS has taken it may still hold.
+        writer.flush().await.expect("the server is there");
         writer
     });
     // While another is served, it would long have sent everything, were it read.
