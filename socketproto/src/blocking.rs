@@ -89,6 +89,19 @@ impl<R: DeserializeOwned> PendingCall<R> {
 }
 
 /// The side that connects: as [`Client`](struct@crate::Client), whose calls it has.
+///
+/// ```
+/// use socketproto::blocking::{Client, Server};
+/// use socketproto::{Json, ServiceId};
+///
+/// # fn main() -> socketproto::Result<()> {
+/// let server = Server::start("mem://")?;
+/// server.register_callback(Some(ServiceId::WRITE_REQUEST), None, |_| Ok(Json::NULL))?;
+/// let client = Client::connect(server.address())?;
+/// client.write(2, &22.5).wait()?;
+/// client.close()
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a connection is closed when its last handle is dropped"]
 pub struct Client(crate::client::Client);
@@ -155,6 +168,16 @@ impl AsRef<Peer> for Client {
 }
 
 /// The side that accepts: as [`Server`](crate::Server).
+///
+/// ```
+/// use socketproto::blocking::Server;
+///
+/// # fn main() -> socketproto::Result<()> {
+/// let server = Server::start(socketproto::Server::bind("tcp://127.0.0.1:0").channel_name("attic"))?;
+/// println!("listening on {}", server.address());
+/// server.shutdown()
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a server is closed when its last handle is dropped"]
 pub struct Server(crate::server::Server);
@@ -220,6 +243,20 @@ impl Server {
 registers_at_run_time!(Server, |this| this.0.routes());
 
 /// One connection with the seed library's functions: as [`Protocol`](crate::Protocol).
+///
+/// ```
+/// use socketproto::Status;
+/// use socketproto::blocking::{Client, Server};
+///
+/// # fn main() -> socketproto::Result<()> {
+/// let server = Server::start("mem://")?;
+/// let client = Client::connect(server.address())?;
+/// let far = server.protocol()?;
+/// assert!(client.protocol().send(50, 1, "hello", Status::OKAY, None));
+/// let message = far.receive(50, 1, None).unwrap();
+/// assert_eq!(message.data::<String>().unwrap(), "hello");
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 #[must_use = "a client's connection is closed when its last handle is dropped"]
 pub struct Protocol(crate::protocol::Protocol);

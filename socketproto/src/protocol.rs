@@ -256,6 +256,15 @@ fn reserved(service_id: ServiceId) -> Option<Error> {
 /// Something asked of a [`Protocol`]: await it for its outcome. It begins when it is first polled; dropping it ends it.
 ///
 /// The wait is timed by the connection, so that any executor will do.
+///
+/// ```
+/// use socketproto::{Protocol, ProtocolCall, Status};
+///
+/// # async fn demo(protocol: Protocol) {
+/// let sending: ProtocolCall<bool> = protocol.send(20, 2, &22.5, Status::OKAY, None);
+/// assert!(sending.await);
+/// # }
+/// ```
 #[must_use = "it begins when it is awaited"]
 pub struct ProtocolCall<T> {
     /// What was wrong from the start, else the wait.

@@ -54,7 +54,7 @@ async fn where_tls_is_required_a_listener_that_was_handed_over_takes_nothing_in_
     assert!(error.ends_with("the server takes TLS alone: connect with tls://"), "{error}");
     let error = ask("ws", place(&server), &trusting).await.expect_err("it is in clear");
     assert!(
-        error.ends_with("it closed without an answer; where it takes TLS alone, connect with wss://"),
+        error.ends_with("it closed without an answer; where it takes none, connect with tcp://, and where it takes TLS alone, with wss://"),
         "{error}"
     );
     within(server.shutdown()).await.expect("nothing is left");

@@ -328,6 +328,45 @@ impl Connect for Silent {
     }
 }
 
+/// Panics at first, where foreign code runs on the thread of all connections.
+struct Clumsy<T> {
+    inner: T,
+    panics: AtomicUsize,
+}
+
+impl<T> Clumsy<T> {
+    fn step(&self) {
+        let left = self.panics.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        assert!(left.is_err(), "in a test");
+    }
+}
+
+impl Connect for Clumsy<Plug> {
+    fn address(&self) -> String {
+        self.inner.address()
+    }
+
+    async fn connect(&self) -> io::Result<Connected> {
+        self.step();
+        self.inner.connect().await
+    }
+}
+
+impl Accept for Clumsy<Socket> {
+    fn address(&self) -> String {
+        self.inner.address()
+    }
+
+    async fn accept(&mut self) -> io::Result<Connected> {
+        self.step();
+        self.inner.accept().await
+    }
+
+    fn is_exposed(&self) -> bool {
+        false
+    }
+}
+
 #[tokio::test]
 async fn who_does_not_wait_any_longer_leaves_no_attempt_to_connect() {
     let (teller, mut told) = teller();
@@ -337,4 +376,20 @@ async fn who_does_not_wait_any_longer_leaves_no_attempt_to_connect() {
     assert_eq!(within(told.next()).await, "begun");
     drop(connecting);
     assert_eq!(within(told.next()).await, "gone");
+}
+
+#[tokio::test]
+async fn a_panic_of_a_transport_is_an_error_of_this_attempt_alone() {
+    let (lines, socket) = unbounded_channel();
+    let accept = Clumsy { inner: Socket { lines: socket, exposed: false }, panics: AtomicUsize::new(1) };
+    let server = Server::over(accept).start().await.expect("nothing panics yet");
+    let plug = |panics| Clumsy {
+        inner: Plug { lines: lines.clone(), make: streams },
+        panics: AtomicUsize::new(panics),
+    };
+    let error = within(Client::over(plug(1))).await.expect_err("it panics");
+    assert!(error.to_string().contains("pipe://kitchen: the transport panicked"), "{error}");
+    let client = within(Client::over(plug(0))).await.expect("the server accepts the next line");
+    within(client.close()).await;
+    within(server.shutdown()).await.expect("nothing is left");
 }

@@ -14,6 +14,17 @@ use crate::transport::upgrade::Upgrades;
 
 /// A socket that listens already, for [`Server::from_listener`](crate::Server::from_listener). It is made of a
 /// `std::net::TcpListener` and, on Unix with the feature `unix`, of a `std::os::unix::net::UnixListener`.
+///
+/// ```
+/// use socketproto::Server;
+/// use socketproto::transport::OpenListener;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> socketproto::Result<()> {
+/// let listener = OpenListener::from(std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port"));
+/// let server = Server::from_listener(listener).start().await?;
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct OpenListener(Socket);
 

@@ -3,9 +3,12 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+
+use futures_util::FutureExt;
 
 use crate::transport::Connected;
 
@@ -40,7 +43,7 @@ pub trait Connect: Send + Sync + 'static {
     /// Connects once. Handshakes belong to it; it may take 5 s and is dropped then.
     ///
     /// # Errors
-    /// Why there is no line; the text reaches the user as it is.
+    /// Why there is no line; the text reaches the user as it is. A panic counts as an error.
     fn connect(&self) -> impl Future<Output = io::Result<Connected>> + Send;
 }
 
@@ -70,7 +73,7 @@ pub trait Accept: Send + 'static {
     /// The next line. It must not wait for its peer: a handshake goes into [`Connected::opening`].
     ///
     /// # Errors
-    /// Why there is none. The listener waits a moment, logs it and goes on.
+    /// Why there is none. The listener waits a moment, logs it and goes on, also after a panic.
     fn accept(&mut self) -> impl Future<Output = io::Result<Connected>> + Send;
 
     /// Whether peers can reach it from other machines, so that what crosses the network in clear has to be allowed
@@ -94,8 +97,14 @@ impl<T: Connect> Dial for T {
     }
 
     fn dial(&self) -> BoxFuture<'_, io::Result<Connected>> {
-        Box::pin(self.connect())
+        Box::pin(contained(async { self.connect().await }))
     }
+}
+
+/// Runs foreign code: a panic ends this attempt, and not the thread's other connections.
+async fn contained(attempt: impl Future<Output = io::Result<Connected>>) -> io::Result<Connected> {
+    let outcome = AssertUnwindSafe(attempt).catch_unwind().await;
+    outcome.unwrap_or_else(|_| Err(io::Error::other("the transport panicked; standard error has where")))
 }
 
 /// What gives a client its lines.
@@ -109,7 +118,7 @@ trait Listen: Send {
 impl<T: Accept> Listen for T {
     fn accept(mut self: Box<Self>) -> BoxFuture<'static, (Box<dyn Listen>, io::Result<Connected>)> {
         Box::pin(async move {
-            let accepted = Accept::accept(&mut *self).await;
+            let accepted = contained(async { Accept::accept(&mut *self).await }).await;
             (self as Box<dyn Listen>, accepted)
         })
     }
