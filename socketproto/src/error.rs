@@ -76,23 +76,28 @@ pub enum Error {
         /// What the peer's handler said.
         fault: Fault,
     },
-    /// The answer did not come in time; whether the request was executed is unknown.
-    #[error(
-        "{operation}: no answer within {timeout:?}, outcome unknown; a longer time is set by `.timeout(..)`"
-    )]
+    /// The answer did not come in time; whether the request was executed is unknown, unless it had not been sent.
+    #[error("{operation}: {} within {timeout:?}{}", if *sent { "no answer" } else { "not sent" }, late(*sent))]
     TimedOut {
         /// What was asked.
         operation: Box<Operation>,
         /// How long the caller waited.
         timeout: Duration,
+        /// Whether the request had been sent; else nothing has happened, and it may be made again.
+        sent: bool,
     },
-    /// The connection ended before the answer; whether the request was executed is unknown.
-    #[error("{operation}: connection lost, outcome unknown: {reason}")]
+    /// The connection ended before the answer; whether the request was executed is unknown, unless it had not been sent.
+    #[error(
+        "{operation}: {}: {reason}",
+        if *sent { "connection lost, outcome unknown" } else { "not sent, the connection has ended" }
+    )]
     ConnectionLost {
         /// What was asked.
         operation: Box<Operation>,
         /// Why the connection ended.
         reason: Box<str>,
+        /// Whether the request had been sent; else nothing has happened, and it may be made again.
+        sent: bool,
     },
     /// The answer does not fit the type the caller expects.
     #[error("{operation}: the answer does not fit the expected type: {source}")]
@@ -249,6 +254,15 @@ fn is_running(source: &io::Error) -> &'static str {
         io::ErrorKind::ConnectionRefused | io::ErrorKind::TimedOut => "; is the server running there?",
         _ if source.get_ref().is_none() => "; is the server running there?",
         _ => "",
+    }
+}
+
+/// What a time that is over means for the caller.
+fn late(sent: bool) -> &'static str {
+    if sent {
+        ", outcome unknown; a longer time is set by `.timeout(..)`"
+    } else {
+        ", for the connection was not ready, or its window full; nothing has happened"
     }
 }
 

@@ -149,8 +149,8 @@ impl Link {
     pub(crate) fn call(&self, waker: &Waker, mut new: NewCall) -> Result<CallKey, CallOutcome> {
         let mut inner = self.lock();
         if let Some(reason) = &inner.end {
-            let lost = CallFailure::Lost(reason.clone());
-            return Err(inner.receive_after_the_end(&new).ok_or(lost));
+            let unsent = CallFailure::Unsent(Some(reason.clone()));
+            return Err(inner.receive_after_the_end(&new).ok_or(unsent));
         }
         let key = inner.slots.insert(waker);
         new.call = key;
@@ -410,6 +410,11 @@ mod tests {
         Err(CallFailure::Lost(CloseReason::Peer))
     }
 
+    /// What is asked behind the end.
+    fn unsent() -> CallOutcome {
+        Err(CallFailure::Unsent(Some(CloseReason::Peer)))
+    }
+
     fn received() -> Done {
         Done::Received(Box::new(Received { message: Message::new(10, 1, Json::NULL), line: 0 }))
     }
@@ -451,7 +456,7 @@ mod tests {
         link.end(&CloseReason::Peer, Inbox::default());
         let behind = || link.call(Waker::noop(), new_call(CallKind::Receive));
         assert_eq!(behind(), Err(Ok(received())), "it can be received behind the end");
-        assert_eq!(behind(), Err(lost()));
+        assert_eq!(behind(), Err(unsent()));
     }
 
     #[test]
@@ -466,7 +471,7 @@ mod tests {
         link.end(&CloseReason::Peer, inbox);
         assert_eq!(poll(&link, asks), Poll::Ready(Ok(received())));
         let behind = || link.call(Waker::noop(), new_call(CallKind::Receive));
-        assert_eq!([behind(), behind()], [Err(Ok(received())), Err(lost())]);
+        assert_eq!([behind(), behind()], [Err(Ok(received())), Err(unsent())]);
     }
 
     #[test]
@@ -487,7 +492,7 @@ mod tests {
         let call = link.call(Waker::noop(), new_call(CallKind::Request)).unwrap();
         link.end(&CloseReason::Peer, Inbox::default());
         assert_eq!(poll(&link, call), Poll::Ready(lost()));
-        assert_eq!(link.call(Waker::noop(), new_call(CallKind::Request)), Err(lost()));
+        assert_eq!(link.call(Waker::noop(), new_call(CallKind::Request)), Err(unsent()));
         assert!(link.closed.is_cancelled());
     }
 

@@ -107,7 +107,7 @@ impl Peer {
     ///
     /// # Errors
     /// [`Error::Fault`] where the peer answers a status other than okay, [`Error::TimedOut`],
-    /// [`Error::ConnectionLost`], [`Error::Decode`] where the answer does not fit `R`; [`Error::Encode`],
+    /// [`Error::ConnectionLost`] (both tell whether it had been sent), [`Error::Decode`] where the answer does not fit `R`; [`Error::Encode`],
     /// [`Error::NotSendable`] and [`Error::UnknownService`] where nothing was sent.
     ///
     /// ```
@@ -296,8 +296,12 @@ impl<R> PendingCall<R> {
         }
     }
 
-    fn lost(&self, reason: String) -> Error {
-        Error::ConnectionLost { operation: self.operation(), reason: reason.into() }
+    fn lost(&self, reason: &str, sent: bool) -> Error {
+        Error::ConnectionLost { operation: self.operation(), reason: reason.into(), sent }
+    }
+
+    fn timed_out(&self, sent: bool) -> Error {
+        Error::TimedOut { operation: self.operation(), timeout: self.timeout, sent }
     }
 }
 
@@ -309,11 +313,11 @@ impl<R: DeserializeOwned> PendingCall<R> {
                 Some(fault) => Err(Error::Fault { operation: self.operation(), fault }),
             },
             // Only requests are made here.
-            Ok(_) | Err(CallFailure::NotTrusted(_)) => Err(self.lost("no answer".to_owned())),
-            Err(CallFailure::TimedOut) => {
-                Err(Error::TimedOut { operation: self.operation(), timeout: self.timeout })
-            }
-            Err(CallFailure::Lost(reason)) => Err(self.lost(reason.to_string())),
+            Ok(_) | Err(CallFailure::NotTrusted(_)) => Err(self.lost("no answer", true)),
+            Err(CallFailure::TimedOut) => Err(self.timed_out(true)),
+            Err(CallFailure::Unsent(None)) => Err(self.timed_out(false)),
+            Err(CallFailure::Lost(reason)) => Err(self.lost(&reason.to_string(), true)),
+            Err(CallFailure::Unsent(Some(reason))) => Err(self.lost(&reason.to_string(), false)),
             Err(CallFailure::NotSendable(reason)) => Err(Error::NotSendable {
                 operation: self.operation(),
                 reason: format!("request {reason}").into(),
@@ -339,7 +343,7 @@ impl<R: DeserializeOwned> Future for PendingCall<R> {
             self.state = CallState::Waiting(Pending::new(Arc::clone(&self.peer.link), self.request(data)));
         }
         let CallState::Waiting(pending) = &mut self.state else {
-            return Poll::Ready(Err(self.lost("the call was polled after it was over".to_owned())));
+            return Poll::Ready(Err(self.lost("the call was polled after it was over", true)));
         };
         let outcome = std::task::ready!(Pin::new(pending).poll(cx));
         (self.state, self.counted) = (CallState::Over, None);

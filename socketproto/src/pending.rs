@@ -106,6 +106,6 @@ mod tests {
             Pin::new(&mut pending).poll(&mut Context::from_waker(Waker::noop()))
         };
         assert_eq!(poll(), Poll::Ready(Ok(Done::Received(Box::new(received())))));
-        assert_eq!(poll(), Poll::Ready(Err(CallFailure::Lost(CloseReason::Peer))));
+        assert_eq!(poll(), Poll::Ready(Err(CallFailure::Unsent(Some(CloseReason::Peer)))));
     }
 }

@@ -292,16 +292,21 @@ impl<T> ProtocolCall<T> {
                     unauthenticated(&format!("no verdict within {:?}", self.timeout))
                 }
                 CallFailure::TimedOut if self.kind == CallKind::Receive => {
-                    Error::TimedOut { operation, timeout: self.timeout }
+                    Error::TimedOut { operation, timeout: self.timeout, sent: true }
                 }
-                CallFailure::TimedOut => Error::NotSent { operation, timeout: self.timeout },
+                CallFailure::TimedOut | CallFailure::Unsent(None) => {
+                    Error::NotSent { operation, timeout: self.timeout }
+                }
                 CallFailure::NotTrusted(reason) => unauthenticated(reason),
                 CallFailure::NotSendable(reason) => {
                     Error::NotSendable { operation, reason: format!("message {reason}").into() }
                 }
                 CallFailure::UnknownService => Error::UnknownService { operation },
                 CallFailure::Lost(reason) => {
-                    Error::ConnectionLost { operation, reason: reason.to_string().into() }
+                    Error::ConnectionLost { operation, reason: reason.to_string().into(), sent: true }
+                }
+                CallFailure::Unsent(Some(reason)) => {
+                    Error::ConnectionLost { operation, reason: reason.to_string().into(), sent: false }
                 }
             }
         })

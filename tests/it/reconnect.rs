@@ -486,7 +486,9 @@ async fn close_for_good(client: &Client, address: &str) {
     let outcome = patiently(call).await.unwrap();
     assert!(is_lost(&outcome), "{outcome:?}");
     let outcome = patiently(client.read::<String>(1)).await;
-    assert!(is_lost(&outcome), "{outcome:?}");
+    assert!(matches!(outcome, Err(Error::ConnectionLost { sent: false, .. })), "{outcome:?}");
+    let text = outcome.expect_err("it is closed").to_string();
+    assert!(text.ends_with("not sent, the connection has ended: closed by this side"), "{text}");
     assert_eq!(begin.elapsed(), Duration::ZERO);
     let (follow, mut saw) = events();
     let server = Server::bind(address).on_event(follow).start().await.unwrap();

@@ -126,6 +126,14 @@ pub(super) enum Pairing {
     OneAtATime,
 }
 
+/// Whether the peer has been asked, and how.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Asked {
+    NotYet,
+    WithoutId,
+    Under(u64),
+}
+
 /// Whose answer a response is.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Match {
@@ -255,22 +263,24 @@ impl Calls {
         Some(id)
     }
 
-    /// The calls whose time is over, each with the message id under which the peer has been asked.
-    pub(super) fn expired(&mut self, now: Instant) -> Vec<(CallKey, Option<u64>)> {
+    /// The calls whose time is over, each with what is known of its request.
+    pub(super) fn expired(&mut self, now: Instant) -> Vec<(CallKey, Asked)> {
         if !self.earliest.is_due(now) {
             return Vec::new();
         }
         let mut expired = Vec::new();
         for queue in [&mut self.waiting, &mut self.nested] {
-            queue.retain(|waiting| keep(waiting.deadline > now, (waiting.new.call, None), &mut expired));
+            queue.retain(|waiting| {
+                keep(waiting.deadline > now, (waiting.new.call, Asked::NotYet), &mut expired)
+            });
         }
         self.by_id.retain(|id, outstanding| {
-            let kept = keep(outstanding.deadline > now, (outstanding.call, Some(*id)), &mut expired);
+            let kept = keep(outstanding.deadline > now, (outstanding.call, Asked::Under(*id)), &mut expired);
             *self.outstanding.of(outstanding.nested) -= usize::from(!kept);
             kept
         });
         let buried = self.bury(now, |outstanding| outstanding.deadline <= now);
-        expired.extend(buried.into_iter().map(|call| (call, None)));
+        expired.extend(buried.into_iter().map(|call| (call, Asked::WithoutId)));
         for places in self.in_order.values_mut() {
             places.retain(|place| !matches!(place, Place::Tombstone { until } if *until <= now));
         }
@@ -453,7 +463,7 @@ mod tests {
         let mut line = Line::new(false, 8);
         line.call(70, false);
         line.now += 4 * SECOND;
-        assert_eq!(line.calls.expired(line.now), [(70, None)]);
+        assert_eq!(line.calls.expired(line.now), [(70, Asked::WithoutId)]);
         assert!(line.call(71, false).is_empty(), "nothing is written while the tombstone is open");
         assert_eq!(line.answer(None), Match::Late);
         assert_eq!(line.pump(), [71]);
@@ -507,7 +517,7 @@ mod tests {
         line.call(70, false);
         line.call(71, false);
         line.now += 4 * SECOND;
-        assert_eq!(line.calls.expired(line.now), [(71, None), (70, Some(1))]);
+        assert_eq!(line.calls.expired(line.now), [(71, Asked::NotYet), (70, Asked::Under(1))]);
         line.call(72, false);
         line.call(73, false);
         assert_eq!(line.calls.end_sent(false), [72]);

@@ -66,6 +66,8 @@ pub(crate) struct Received {
 pub(crate) enum CallFailure {
     TimedOut,
     Lost(CloseReason),
+    /// It has not left: its time was over before, or the connection, for this reason.
+    Unsent(Option<CloseReason>),
     NotSendable(String),
     UnknownService,
     /// The authentication has failed, or there is none.

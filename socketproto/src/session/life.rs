@@ -85,7 +85,7 @@ impl Session {
         waiting.extend(self.inbox.end_receivers());
         waiting.extend(self.auth.end_waiting());
         for call in waiting {
-            self.completed(call, Err(CallFailure::Lost(reason.clone())));
+            self.completed(call, Err(CallFailure::Unsent(Some(reason.clone()))));
         }
     }
 

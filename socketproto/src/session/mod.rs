@@ -49,7 +49,7 @@ use crate::id::{DataId, ServiceId, Status};
 use crate::message::Json;
 use crate::session::auth::Auth;
 use crate::session::budget::Budget;
-use crate::session::calls::Calls;
+use crate::session::calls::{Asked, Calls};
 use crate::session::dispatch::Dispatch;
 use crate::session::hello::Agreement;
 use crate::session::posts::Posts;
@@ -275,7 +275,7 @@ impl Session {
         match (new.kind, ended) {
             // What came before the end is received behind it.
             (CallKind::Receive, ended) => self.receive(&new, ended, now),
-            (_, Some(reason)) => self.completed(new.call, Err(CallFailure::Lost(reason))),
+            (_, Some(reason)) => self.completed(new.call, Err(CallFailure::Unsent(Some(reason)))),
             (CallKind::Request, None) => self.request(new, now),
             (CallKind::Send { .. }, None) => self.post(new, now),
             (CallKind::Authenticate, None) => self.authenticate(&new, now),
@@ -330,9 +330,11 @@ impl Session {
 
     /// Takes the time; to be called when `poll_timeout` is due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        for (call, message_id) in self.calls.expired(now) {
-            self.completed(call, Err(CallFailure::TimedOut));
-            if let Some(message_id) = message_id {
+        for (call, asked) in self.calls.expired(now) {
+            let failure =
+                if asked == Asked::NotYet { CallFailure::Unsent(None) } else { CallFailure::TimedOut };
+            self.completed(call, Err(failure));
+            if let Asked::Under(message_id) = asked {
                 self.send_cancel(message_id, now);
             }
         }

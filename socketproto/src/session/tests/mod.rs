@@ -484,8 +484,8 @@ fn show_event(event: Event) -> String {
         Event::Completed { call, outcome: Err(failure) } => format!(
             "call {call}: {}",
             match failure {
-                CallFailure::TimedOut => "timed out".to_owned(),
-                CallFailure::Lost(_) => "lost".to_owned(),
+                CallFailure::TimedOut | CallFailure::Unsent(None) => "timed out".to_owned(),
+                CallFailure::Lost(_) | CallFailure::Unsent(Some(_)) => "lost".to_owned(),
                 CallFailure::NotSendable(reason) => format!("not sendable, {reason}"),
                 CallFailure::UnknownService => "unknown service".to_owned(),
                 CallFailure::NotTrusted(reason) => format!("not trusted, {reason}"),

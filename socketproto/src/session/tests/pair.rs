@@ -296,12 +296,12 @@ impl Pair {
         let (status, data) = match outcome {
             Ok(Done::Answered(status, data)) => (status, data),
             Ok(other) => panic!("{other:?}"),
-            Err(CallFailure::TimedOut) => {
+            Err(CallFailure::TimedOut | CallFailure::Unsent(None)) => {
                 assert!(made.deadline <= now, "call {call} ends too early");
                 made.given_up = Some(now);
                 return;
             }
-            Err(CallFailure::Lost(_)) if !open => return,
+            Err(CallFailure::Lost(_) | CallFailure::Unsent(Some(_))) if !open => return,
             Err(failure) => panic!("call {call}: {failure:?}"),
         };
         let own = match status.value() {
