@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Unexpected, Visitor};
@@ -20,17 +21,91 @@ pub(super) struct Envelope<'a> {
     pub(super) message_id: Option<u64>,
 }
 
-impl<'de> Deserialize<'de> for Envelope<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Keys)
+impl<'a> Envelope<'a> {
+    /// Reads the object: at once where it has the five keys alone, which all peers write, else with more care.
+    pub(super) fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
+        Self::parse_by::<Known>(text).or_else(|_| Self::parse_by::<Spelt<'_>>(text))
+    }
+
+    fn parse_by<K: Deserialize<'a> + Into<Key>>(text: &'a str) -> Result<Self, serde_json::Error> {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let envelope = deserializer.deserialize_map(Keys::<K>(PhantomData))?;
+        deserializer.end().map(|()| envelope)
     }
 }
 
-/// Reads the object key by key. Not the derive: that takes each key for text, but one that is not known may be no
-/// text, such as half a surrogate pair, and is ignored like any other.
-struct Keys;
+/// What a key names.
+#[derive(Clone, Copy)]
+enum Key {
+    DataId,
+    ServiceId,
+    Status,
+    Data,
+    MessageId,
+    Other,
+}
 
-impl<'de> Visitor<'de> for Keys {
+impl Key {
+    fn of(key: &str) -> Self {
+        match key {
+            DATA_ID => Self::DataId,
+            SERVICE_ID => Self::ServiceId,
+            STATUS => Self::Status,
+            DATA => Self::Data,
+            MESSAGE_ID => Self::MessageId,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// One of the five keys; any other is an error.
+struct Known(Key);
+
+impl From<Known> for Key {
+    fn from(Known(key): Known) -> Self {
+        key
+    }
+}
+
+impl<'de> Deserialize<'de> for Known {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl Visitor<'_> for Text {
+            type Value = Known;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a known key")
+            }
+
+            fn visit_str<E: Error>(self, key: &str) -> Result<Known, E> {
+                match Key::of(key) {
+                    Key::Other => Err(E::invalid_value(Unexpected::Str(""), &self)),
+                    known => Ok(Known(known)),
+                }
+            }
+        }
+
+        deserializer.deserialize_str(Text)
+    }
+}
+
+/// Any key. Not read as text: one that is not known may be none, such as half a surrogate pair, and is ignored like any
+/// other.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Spelt<'a>(#[serde(borrow)] &'a RawValue);
+
+impl From<Spelt<'_>> for Key {
+    fn from(Spelt(key): Spelt<'_>) -> Self {
+        Self::of(&unescaped(key.get()))
+    }
+}
+
+/// Reads the object key by key.
+struct Keys<K>(PhantomData<K>);
+
+impl<'de, K: Deserialize<'de> + Into<Key>> Visitor<'de> for Keys<K> {
     type Value = Envelope<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -39,20 +114,18 @@ impl<'de> Visitor<'de> for Keys {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope<'de>, A::Error> {
         let mut envelope = Envelope::default();
-        while let Some(key) = map.next_key::<&RawValue>()? {
-            match &*unescaped(key.get()) {
-                DATA_ID => set(&mut envelope.data_id, DATA_ID, map.next_value_seed(DATA_ID_VALUE)?)?,
-                SERVICE_ID => {
+        while let Some(key) = map.next_key::<K>()? {
+            match key.into() {
+                Key::DataId => set(&mut envelope.data_id, DATA_ID, map.next_value_seed(DATA_ID_VALUE)?)?,
+                Key::ServiceId => {
                     set(&mut envelope.service_id, SERVICE_ID, map.next_value_seed(SERVICE_ID_VALUE)?)?;
                 }
-                STATUS => set(&mut envelope.status, STATUS, map.next_value_seed(STATUS_VALUE)?)?,
-                DATA => set(&mut envelope.data, DATA, map.next_value()?)?,
-                MESSAGE_ID => {
+                Key::Status => set(&mut envelope.status, STATUS, map.next_value_seed(STATUS_VALUE)?)?,
+                Key::Data => set(&mut envelope.data, DATA, map.next_value()?)?,
+                Key::MessageId => {
                     set(&mut envelope.message_id, MESSAGE_ID, map.next_value_seed(MESSAGE_ID_VALUE)?)?;
                 }
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
+                Key::Other => drop(map.next_value::<IgnoredAny>()?),
             }
         }
         Ok(envelope)

@@ -61,7 +61,7 @@ fn put_number(out: &mut BytesMut, key: &str, number: impl itoa::Integer) {
 }
 
 fn read(text: &ByteString) -> Result<Message, serde_json::Error> {
-    let Envelope { data_id, service_id, status, data, message_id } = serde_json::from_str(text)?;
+    let Envelope { data_id, service_id, status, data, message_id } = Envelope::parse(text)?;
     let data_id = data_id.ok_or_else(|| serde_json::Error::missing_field(DATA_ID))?;
     let service_id = service_id.ok_or_else(|| serde_json::Error::missing_field(SERVICE_ID))?;
     let data = data.map_or(Json::NULL, |raw| Json::from_valid(text.slice_ref(raw.get())));
