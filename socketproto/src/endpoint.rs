@@ -172,6 +172,14 @@ fn check_limits(limits: &Limits) -> Result<()> {
         );
         return Err(Error::Config { setting: "limits.max_frame", reason: reason.into() });
     }
+    if limits.max_frame < Limits::MIN_MAX_FRAME {
+        let reason = format!(
+            "{} is below {}: not even HELLO and the login would fit",
+            limits.max_frame,
+            Limits::MIN_MAX_FRAME
+        );
+        return Err(Error::Config { setting: "limits.max_frame", reason: reason.into() });
+    }
     if limits.max_in_flight == 0 {
         return Err(Error::Config {
             setting: "limits.max_in_flight",

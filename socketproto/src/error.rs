@@ -270,7 +270,9 @@ fn late(sent: bool) -> &'static str {
 fn hint(status: Status) -> &'static str {
     match status {
         Status::CHECKSUM_ERROR => " (the request arrived damaged, outcome unknown)",
-        Status::AUTHENTICATION_REQUIRED => " (connect with `.secret(..)`)",
+        Status::AUTHENTICATION_REQUIRED => {
+            " (connect with `.secret(..)`, or call `authenticate` where that is done by hand)"
+        }
         _ => "",
     }
 }

@@ -23,7 +23,7 @@ const MIB: usize = 1024 * KIB;
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Bytes of one frame, unstuffed: 8 MiB; at most 2^28 - 1, so that the first byte of a length tells the framing
+    /// Bytes of one frame, unstuffed: 8 MiB; at least 512, at most 2^28 - 1, so that the first byte of a length tells the framing
     /// (protocol.md section 3). A peer that sends more is disconnected.
     pub max_frame: usize,
     /// Bytes of one frame of a peer that has yet to authenticate: 4 KiB. More disconnects it.
@@ -70,6 +70,8 @@ pub struct Limits {
 impl Limits {
     /// The most [`Limits::max_frame`] can be: a first byte up to 0x0F says length framing.
     pub const MAX_MAX_FRAME: usize = (1 << 28) - 1;
+    /// The least [`Limits::max_frame`] can be: room for the framework's own messages.
+    pub const MIN_MAX_FRAME: usize = 512;
     /// Bytes that each parked request costs beside its data.
     pub(crate) const PARKED_OVERHEAD: usize = KIB;
     /// Bytes that each message which waits for `receive` costs beside its data.

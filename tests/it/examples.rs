@@ -42,7 +42,7 @@ async fn quickstart_shows_a_dialogue_from_the_first_read_to_the_shutdown() {
          executed reset: ResetDone {{ uptime_s: 0 }}\n\
          without the secret: public uptime is 0 s\n\
          without the secret: read data request (10) of temperature (data 1) at {url}: \
-         authentication required (3) (connect with `.secret(..)`)\n\
+         authentication required (3) (connect with `.secret(..)`, or call `authenticate` where that is done by hand)\n\
          server is shut down\n"
     );
     assert_eq!(rest, expected);
@@ -112,7 +112,7 @@ async fn a_missing_secret_is_one_sentence() {
     let ended = client(&[&server.url, "--setpoint", "21"]).await;
     let expected = format!(
         "write data request (20) of setpoint (data 2) at {}: authentication required (3) \
-         (connect with `.secret(..)`)",
+         (connect with `.secret(..)`, or call `authenticate` where that is done by hand)",
         server.url
     );
     assert_refused(&ended, &expected);

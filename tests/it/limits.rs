@@ -234,6 +234,7 @@ async fn who_lets_too_much_be_parked_is_closed() {
 async fn limits_that_cannot_hold_are_refused_at_the_start() {
     for (limits, expected) in [
         (limits(|limits| limits.max_frame = 1 << 28), "limits.max_frame: 268435456 exceeds 268435455"),
+        (limits(|limits| limits.max_frame = 511), "limits.max_frame: 511 is below 512"),
         (limits(|limits| limits.max_in_flight = 0), "limits.max_in_flight: 0 would let no request run"),
     ] {
         let error = within(Server::bind(TCP).limits(limits.clone()).start()).await.unwrap_err();

@@ -28,6 +28,7 @@ mod operations;
 mod posts;
 mod receive;
 mod requests;
+mod reserved;
 mod restart;
 mod state;
 #[cfg(test)]
@@ -64,7 +65,7 @@ pub(crate) use crate::session::event::{
     Incoming, Received, RequestId,
 };
 pub(crate) use crate::session::inbox::Inbox;
-pub(crate) use crate::session::receive::is_channel_name;
+pub(crate) use crate::session::reserved::is_channel_name;
 
 /// How long a client waits for the answer to its HELLO (protocol.md section 3).
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
