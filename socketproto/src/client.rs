@@ -14,11 +14,9 @@ use crate::error::Result;
 use crate::event::ConnectionEvent;
 use crate::fault::Fault;
 use crate::hosted::IntoService;
-use crate::id::{DataId, ServiceId, ServiceIds, Status};
 use crate::limits::Limits;
-use crate::message::{Json, Message};
 use crate::peer::Peer;
-use crate::registering::registers_at_run_time;
+use crate::registering::{registers_at_run_time, registers_before_the_start};
 use crate::secret::Secret;
 use crate::service::{Call, Service};
 use crate::session::Role;
@@ -259,67 +257,6 @@ impl ClientBuilder {
         self
     }
 
-    /// Runs a closure for messages of a service and datum, as
-    /// [`ServerBuilder::register_callback`](crate::ServerBuilder::register_callback).
-    pub fn register_callback<F>(
-        mut self,
-        service_id: Option<ServiceId>,
-        data_id: Option<DataId>,
-        callback: F,
-    ) -> Self
-    where
-        F: FnMut(&Message) -> Result<Json, Fault> + Send + 'static,
-    {
-        self.settings.callback(service_id, data_id, callback);
-        self
-    }
-
-    /// Declares a service of the application: messages of `request` are answered with `response`.
-    pub fn add_service(mut self, request: impl Into<ServiceId>, response: impl Into<ServiceId>) -> Self {
-        self.settings.add_service(request.into(), response.into(), None);
-        self
-    }
-
-    /// As `add_service`, with names for logs: `"history request"`, `"history response"`.
-    pub fn add_named_service(
-        mut self,
-        request: impl Into<ServiceId>,
-        response: impl Into<ServiceId>,
-        request_name: impl Into<String>,
-        response_name: impl Into<String>,
-    ) -> Self {
-        let names = (request_name.into(), response_name.into());
-        self.settings.add_service(request.into(), response.into(), Some(names));
-        self
-    }
-
-    /// Names a datum in logs, for one service id or several: `10`, or `[10, 20]`.
-    pub fn add_data(
-        mut self,
-        service_ids: impl ServiceIds,
-        data_id: impl Into<DataId>,
-        name: impl Into<String>,
-    ) -> Self {
-        self.settings.add_data(service_ids.into_service_ids(), data_id.into(), name.into());
-        self
-    }
-
-    /// Names a status in logs.
-    pub fn add_status(mut self, status: Status, name: impl Into<String>) -> Self {
-        self.settings.add_status(status, name.into());
-        self
-    }
-
-    /// Takes a message from a server at which this side has not authenticated, though it has a secret.
-    pub fn add_msg_to_auth_whitelist(
-        mut self,
-        service_id: impl Into<ServiceId>,
-        data_id: impl Into<DataId>,
-    ) -> Self {
-        self.settings.whitelist(service_id.into(), data_id.into());
-        self
-    }
-
     /// Whom to trust on `tls://`, and the certificate to show there; without it the authorities of the web are trusted
     /// and none is shown.
     ///
@@ -368,6 +305,8 @@ impl ClientBuilder {
         runtime.run(move || connect(Connect { connector, endpoint, backoff, lazy })).await?.map(Client)
     }
 }
+
+registers_before_the_start!(ClientBuilder);
 
 /// Connects, and waits until calls can be made: the line is there within 5 s, and its TLS
 /// handshake done within [`Limits::first_byte_timeout`], HELLO is answered, and where a secret is

@@ -1,4 +1,4 @@
-//! What each handle that registers at run time offers, in the same words.
+//! What builders and handles offer for registering, each in the same words.
 
 /// The registering half of the seed library's functions, for each handle that offers it: what it changes belongs to the
 /// endpoint, and holds for all its connections from their next message on.
@@ -105,3 +105,92 @@ macro_rules! registers_at_run_time {
     };
 }
 pub(crate) use registers_at_run_time;
+
+/// The same half before the start, for each builder: it keeps what it is told in `settings`.
+macro_rules! registers_before_the_start {
+    ($builder:ty) => {
+        impl $builder {
+            /// Runs a closure for messages of a service and datum; `None` stands for all of them. Where several match,
+            /// both ids go before the service alone, the service before the datum, the datum before all (protocol.md
+            /// section 6).
+            ///
+            /// ```
+            /// use socketproto::{Json, Message, Server, ServiceId};
+            ///
+            /// # async fn demo() -> socketproto::Result<()> {
+            /// let echo = Server::bind("mem://")
+            ///     .register_callback(Some(ServiceId::READ_REQUEST), None, |message| Ok(message.json().clone()))
+            ///     .start()
+            ///     .await?;
+            /// # Ok(()) }
+            /// ```
+            pub fn register_callback<F>(
+                mut self,
+                service_id: Option<$crate::id::ServiceId>,
+                data_id: Option<$crate::id::DataId>,
+                callback: F,
+            ) -> Self
+            where
+                F: FnMut(&$crate::message::Message) -> Result<$crate::message::Json, $crate::fault::Fault>
+                    + Send
+                    + 'static,
+            {
+                self.settings.callback(service_id, data_id, callback);
+                self
+            }
+
+            /// Declares a service of the application: messages of `request` are answered with `response`.
+            pub fn add_service(
+                mut self,
+                request: impl Into<$crate::id::ServiceId>,
+                response: impl Into<$crate::id::ServiceId>,
+            ) -> Self {
+                self.settings.add_service(request.into(), response.into(), None);
+                self
+            }
+
+            /// As `add_service`, with names for logs: `"history request"`, `"history response"`.
+            pub fn add_named_service(
+                mut self,
+                request: impl Into<$crate::id::ServiceId>,
+                response: impl Into<$crate::id::ServiceId>,
+                request_name: impl Into<String>,
+                response_name: impl Into<String>,
+            ) -> Self {
+                let names = (request_name.into(), response_name.into());
+                self.settings.add_service(request.into(), response.into(), Some(names));
+                self
+            }
+
+            /// Names a datum in logs, for one service id or several: `10`, or `[10, 20]`.
+            pub fn add_data(
+                mut self,
+                service_ids: impl $crate::id::ServiceIds,
+                data_id: impl Into<$crate::id::DataId>,
+                name: impl Into<String>,
+            ) -> Self {
+                self.settings.add_data(service_ids.into_service_ids(), data_id.into(), name.into());
+                self
+            }
+
+            /// Names a status in logs.
+            pub fn add_status(mut self, status: $crate::id::Status, name: impl Into<String>) -> Self {
+                self.settings.add_status(status, name.into());
+                self
+            }
+
+            /// Serves a message to peers that have not authenticated, and takes its response from them; `public` in a
+            /// declaration says the same of a datum. A client needs it for a server at which it has a secret and has not
+            /// authenticated.
+            pub fn add_msg_to_auth_whitelist(
+                mut self,
+                service_id: impl Into<$crate::id::ServiceId>,
+                data_id: impl Into<$crate::id::DataId>,
+            ) -> Self {
+                self.settings.whitelist(service_id.into(), data_id.into());
+                self
+            }
+        }
+    };
+}
+pub(crate) use registers_before_the_start;

@@ -15,10 +15,9 @@ use crate::error::{Error, Result};
 use crate::event::ConnectionEvent;
 use crate::fault::Fault;
 use crate::hosted::IntoService;
-use crate::id::{DataId, ServiceId, ServiceIds, Status};
 use crate::limits::Limits;
-use crate::message::{Json, Message};
 use crate::peer::Peer;
+use crate::registering::registers_before_the_start;
 use crate::secret::Secret;
 use crate::server::{Inner, Server};
 use crate::service::{Call, Service};
@@ -138,78 +137,6 @@ impl ServerBuilder {
     /// block; a panic in it is contained.
     pub fn on_event(mut self, follow: impl Fn(&Peer, &ConnectionEvent) + Send + Sync + 'static) -> Self {
         self.settings.on_event(follow);
-        self
-    }
-
-    /// Runs a closure for messages of a service and datum; `None` stands for all of them. Where several match, both
-    /// ids go before the service alone, the service before the datum, the datum before all (protocol.md section 6).
-    ///
-    /// ```
-    /// use socketproto::{Json, Message, Server, ServiceId};
-    ///
-    /// # async fn demo() -> socketproto::Result<()> {
-    /// let echo = Server::bind("mem://")
-    ///     .register_callback(Some(ServiceId::READ_REQUEST), None, |message| Ok(message.json().clone()))
-    ///     .start()
-    ///     .await?;
-    /// # Ok(()) }
-    /// ```
-    pub fn register_callback<F>(
-        mut self,
-        service_id: Option<ServiceId>,
-        data_id: Option<DataId>,
-        callback: F,
-    ) -> Self
-    where
-        F: FnMut(&Message) -> Result<Json, Fault> + Send + 'static,
-    {
-        self.settings.callback(service_id, data_id, callback);
-        self
-    }
-
-    /// Declares a service of the application: messages of `request` are answered with `response`.
-    pub fn add_service(mut self, request: impl Into<ServiceId>, response: impl Into<ServiceId>) -> Self {
-        self.settings.add_service(request.into(), response.into(), None);
-        self
-    }
-
-    /// As `add_service`, with names for logs: `"history request"`, `"history response"`.
-    pub fn add_named_service(
-        mut self,
-        request: impl Into<ServiceId>,
-        response: impl Into<ServiceId>,
-        request_name: impl Into<String>,
-        response_name: impl Into<String>,
-    ) -> Self {
-        let names = (request_name.into(), response_name.into());
-        self.settings.add_service(request.into(), response.into(), Some(names));
-        self
-    }
-
-    /// Names a datum in logs, for one service id or several: `10`, or `[10, 20]`.
-    pub fn add_data(
-        mut self,
-        service_ids: impl ServiceIds,
-        data_id: impl Into<DataId>,
-        name: impl Into<String>,
-    ) -> Self {
-        self.settings.add_data(service_ids.into_service_ids(), data_id.into(), name.into());
-        self
-    }
-
-    /// Names a status in logs.
-    pub fn add_status(mut self, status: Status, name: impl Into<String>) -> Self {
-        self.settings.add_status(status, name.into());
-        self
-    }
-
-    /// Serves a datum to peers that have not authenticated; `public` in a declaration says the same.
-    pub fn add_msg_to_auth_whitelist(
-        mut self,
-        service_id: impl Into<ServiceId>,
-        data_id: impl Into<DataId>,
-    ) -> Self {
-        self.settings.whitelist(service_id.into(), data_id.into());
         self
     }
 
@@ -335,6 +262,8 @@ impl ServerBuilder {
             .await?
     }
 }
+
+registers_before_the_start!(ServerBuilder);
 
 fn exposed(address: &str) -> Error {
     Error::Config {
