@@ -382,7 +382,6 @@ mod tests {
     use crate::fault::Fault;
     use crate::id::Status;
     use crate::message::Json;
-    use bytes::Bytes;
     use std::time::Duration;
 
     fn new_call(kind: CallKind) -> NewCall {
@@ -391,7 +390,7 @@ mod tests {
             kind,
             service_id: 10.into(),
             data_id: 1.into(),
-            data: Bytes::from_static(b"null"),
+            data: b"null".to_vec(),
             timeout: Duration::from_secs(10),
             nested: false,
             response: None,
@@ -514,7 +513,7 @@ mod tests {
         assert!(!link.set_unsent(0), "nobody waits any more");
     }
 
-    fn taken(link: &Link) -> Vec<(RequestId, Status, String)> {
+    fn taken(link: &Link) -> Vec<(RequestId, Status, Vec<u8>)> {
         let mut taken = Outgoing::default();
         link.take(&mut taken);
         taken.replies.iter().map(|(request, status, text)| (request, status, text.to_owned())).collect()
@@ -535,7 +534,7 @@ mod tests {
         });
         link.reply(&mut replies);
         let expected =
-            [(7, Status::OKAY, "1".to_owned()), (8, Status::OPERATION_NOT_PERMITTED, "no".to_owned())];
+            [(7, Status::OKAY, b"1".to_vec()), (8, Status::OPERATION_NOT_PERMITTED, b"no".to_vec())];
         assert_eq!(taken(&link), expected);
         assert_eq!(taken(&link), []);
     }

@@ -5,7 +5,6 @@
 
 use std::fmt;
 
-use bytes::Bytes;
 use bytestring::ByteString;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::Error as _;
@@ -80,9 +79,9 @@ impl Json {
         self.as_str() == "null"
     }
 
-    /// The text as shared bytes.
-    pub(crate) fn into_bytes(self) -> Bytes {
-        self.0.into_bytes()
+    /// Copies what a serialiser has written; null where that is no UTF-8, which none writes.
+    pub(crate) fn from_written(text: &[u8]) -> Self {
+        str::from_utf8(text).map_or(Self::NULL, |text| Self(text.into()))
     }
 
     /// Takes a text that is known to be one JSON value.

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -215,7 +214,7 @@ pub struct PendingCall<R> {
 }
 
 enum CallState {
-    Unsent(Result<Bytes, serde_json::Error>),
+    Unsent(Result<Vec<u8>, serde_json::Error>),
     Waiting(Pending),
     Over,
 }
@@ -244,7 +243,7 @@ impl<R> PendingCall<R> {
         name: Option<&'static str>,
         data: &T,
     ) -> Self {
-        let state = CallState::Unsent(serde_json::to_vec(data).map(Bytes::from));
+        let state = CallState::Unsent(serde_json::to_vec(data));
         Self {
             peer,
             service_id,
@@ -283,7 +282,7 @@ impl<R> PendingCall<R> {
     }
 
     /// The request as it is left for the connection.
-    fn request(&self, data: Bytes) -> NewCall {
+    fn request(&self, data: Vec<u8>) -> NewCall {
         NewCall {
             call: 0,
             kind: CallKind::Request,
@@ -332,7 +331,7 @@ impl<R: DeserializeOwned> Future for PendingCall<R> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if let CallState::Unsent(data) = &mut self.state {
-            let data = match std::mem::replace(data, Ok(Bytes::new())) {
+            let data = match std::mem::replace(data, Ok(Vec::new())) {
                 Ok(data) => data,
                 Err(source) => {
                     self.state = CallState::Over;

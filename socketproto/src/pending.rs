@@ -75,8 +75,6 @@ mod tests {
     use std::task::Waker;
     use std::time::Duration;
 
-    use bytes::Bytes;
-
     use super::*;
     use crate::message::{Json, Message};
     use crate::session::{CallKind, Done, Inbox, Received};
@@ -87,7 +85,7 @@ mod tests {
             kind: CallKind::Receive,
             service_id: 10.into(),
             data_id: 1.into(),
-            data: Bytes::new(),
+            data: Vec::new(),
             timeout: Duration::from_secs(10),
             nested: false,
             response: None,

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde::Serialize;
 use tracing::{debug, warn};
 
@@ -90,7 +89,7 @@ impl Protocol {
         timeout: impl Into<Option<Duration>>,
     ) -> ProtocolCall<bool> {
         let (service_id, data_id) = (service_id.into(), data_id.into());
-        let data = serde_json::to_vec(data).map(Bytes::from);
+        let data = serde_json::to_vec(data);
         self.post((service_id, data_id), data, status, timeout.into(), |peer, sent| {
             let channel = || peer.channel_name();
             sent.inspect_err(|error| warn!(channel = channel().as_deref(), %error, "message not sent"))
@@ -116,7 +115,7 @@ impl Protocol {
         message: &Message,
         timeout: impl Into<Option<Duration>>,
     ) -> ProtocolCall<Result<()>> {
-        let data = message.json().clone().into_bytes();
+        let data = message.json().as_str().into();
         let key = (message.service_id(), message.data_id());
         self.post(key, Ok(data), message.status(), timeout.into(), |_, sent| sent.map(drop))
     }
@@ -137,7 +136,7 @@ impl Protocol {
         timeout: impl Into<Option<Duration>>,
     ) -> ProtocolCall<Option<Message>> {
         let timeout = timeout.into().unwrap_or(DEFAULT_RECEIVE_TIMEOUT);
-        let new = new_call(CallKind::Receive, (service_id.into(), data_id.into()), Bytes::new(), timeout);
+        let new = new_call(CallKind::Receive, (service_id.into(), data_id.into()), Vec::new(), timeout);
         let early = reserved(new.service_id);
         self.start(new, early, |_, received| match received {
             Ok(Done::Received(received)) => Some(received.message),
@@ -159,7 +158,7 @@ impl Protocol {
     pub fn authenticate(&self, timeout: impl Into<Option<Duration>>) -> ProtocolCall<bool> {
         let timeout = timeout.into().unwrap_or(DEFAULT_AUTHENTICATE_TIMEOUT);
         let key = (ServiceId::AUTH_REQUEST, DataId::AUTH_SEED);
-        self.start(new_call(CallKind::Authenticate, key, Bytes::new(), timeout), None, |peer, trusted| {
+        self.start(new_call(CallKind::Authenticate, key, Vec::new(), timeout), None, |peer, trusted| {
             let channel = || peer.channel_name();
             trusted
                 .inspect_err(|error| warn!(channel = channel().as_deref(), %error, "not authenticated"))
@@ -202,13 +201,13 @@ impl Protocol {
     fn post<T>(
         &self,
         key: (ServiceId, DataId),
-        data: serde_json::Result<Bytes>,
+        data: serde_json::Result<Vec<u8>>,
         status: Status,
         timeout: Option<Duration>,
         finish: Finish<T>,
     ) -> ProtocolCall<T> {
         let timeout = timeout.unwrap_or(DEFAULT_SEND_TIMEOUT);
-        let (data, unwritten) = data.map_or_else(|error| (Bytes::new(), Some(error)), |data| (data, None));
+        let (data, unwritten) = data.map_or_else(|error| (Vec::new(), Some(error)), |data| (data, None));
         let new = new_call(CallKind::Send { status }, key, data, timeout);
         let unwritten = unwritten.map(|source| Error::Encode {
             operation: Box::new(self.0.operation(key.0, key.1, None)),
@@ -242,7 +241,7 @@ impl fmt::Debug for Protocol {
 fn new_call(
     kind: CallKind,
     (service_id, data_id): (ServiceId, DataId),
-    data: Bytes,
+    data: Vec<u8>,
     timeout: Duration,
 ) -> NewCall {
     NewCall { call: 0, kind, service_id, data_id, data, timeout, nested: false, response: None }

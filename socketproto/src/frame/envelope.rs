@@ -17,7 +17,8 @@ pub(super) struct Envelope<'a> {
     pub(super) data_id: Option<DataId>,
     pub(super) service_id: Option<ServiceId>,
     pub(super) status: Option<Status>,
-    pub(super) data: Option<&'a RawValue>,
+    /// One JSON value.
+    pub(super) data: Option<&'a str>,
     pub(super) message_id: Option<u64>,
 }
 
@@ -121,7 +122,7 @@ impl<'de, K: Deserialize<'de> + Into<Key>> Visitor<'de> for Keys<K> {
                     set(&mut envelope.service_id, SERVICE_ID, map.next_value_seed(SERVICE_ID_VALUE)?)?;
                 }
                 Key::Status => set(&mut envelope.status, STATUS, map.next_value_seed(STATUS_VALUE)?)?,
-                Key::Data => set(&mut envelope.data, DATA, map.next_value()?)?,
+                Key::Data => set(&mut envelope.data, DATA, map.next_value::<&RawValue>()?.get())?,
                 Key::MessageId => {
                     set(&mut envelope.message_id, MESSAGE_ID, map.next_value_seed(MESSAGE_ID_VALUE)?)?;
                 }

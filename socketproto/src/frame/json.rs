@@ -14,7 +14,7 @@ use bytestring::ByteString;
 use serde::de::Error;
 
 use super::envelope::{DATA_ID, Envelope, SERVICE_ID, is_message_id};
-use super::{Decoded, EncodeError, Format, FrameError, MAX_NESTING, malformed, parse};
+use super::{Decoded, EncodeError, Format, FrameError, MAX_NESTING, layout, malformed, parse};
 use crate::message::{Header, Json, Message};
 
 pub(super) fn decode(mut frame: Bytes) -> Result<Decoded, FrameError> {
@@ -34,37 +34,24 @@ pub(super) fn decode(mut frame: Bytes) -> Result<Decoded, FrameError> {
     parsed.map(|(message, non_finite)| Decoded { message, format: Format::Json, non_finite })
 }
 
-/// Writes the keys in one order and without white space, so that equal messages have equal bytes in every language.
-pub(super) fn encode(header: &Header, data: &str, out: &mut BytesMut) -> Result<(), EncodeError> {
+pub(super) fn encode(header: &Header, data: &[u8], out: &mut BytesMut) -> Result<(), EncodeError> {
     if let Some(found) = header.message_id.filter(|id| !is_message_id(*id)) {
         return Err(EncodeError::MessageIdOutOfRange { found });
     }
     let start = out.len();
     out.reserve(data.len().saturating_add(MAX_ENVELOPE));
-    put_number(out, "{\"data_id\":", header.data_id.value());
-    put_number(out, ",\"service_id\":", header.service_id.value());
-    put_number(out, ",\"status\":", header.status.value());
-    out.put_slice(b",\"data\":");
-    out.put_slice(data.as_bytes());
-    if let Some(id) = header.message_id {
-        put_number(out, ",\"message_id\":", id);
-    }
-    out.put_u8(b'}');
+    layout::write(header, data, out);
     let checksum = crc32fast::hash(out.get(start..).unwrap_or_default());
     out.put_u32(checksum);
     Ok(())
 }
 
-fn put_number(out: &mut BytesMut, key: &str, number: impl itoa::Integer) {
-    out.put_slice(key.as_bytes());
-    out.put_slice(itoa::Buffer::new().format(number).as_bytes());
-}
-
 fn read(text: &ByteString) -> Result<Message, serde_json::Error> {
-    let Envelope { data_id, service_id, status, data, message_id } = Envelope::parse(text)?;
+    let Envelope { data_id, service_id, status, data, message_id } =
+        layout::read(text).map_or_else(|| Envelope::parse(text), Ok)?;
     let data_id = data_id.ok_or_else(|| serde_json::Error::missing_field(DATA_ID))?;
     let service_id = service_id.ok_or_else(|| serde_json::Error::missing_field(SERVICE_ID))?;
-    let data = data.map_or(Json::NULL, |raw| Json::from_valid(text.slice_ref(raw.get())));
+    let data = data.map_or(Json::NULL, |data| Json::from_valid(text.slice_ref(data)));
     let header = Header { service_id, data_id, status: status.unwrap_or_default(), message_id };
     Ok(Message::from_parts(header, data))
 }
@@ -72,8 +59,8 @@ fn read(text: &ByteString) -> Result<Message, serde_json::Error> {
 /// `{}`.
 const MIN_TEXT: usize = 2;
 
-/// The bytes around the data at most: the keys, the digits, the checksum.
-const MAX_ENVELOPE: usize = 58 + (10 + 10 + 8 + 16) + 4;
+/// The bytes around the data at most: the object's, and the checksum.
+const MAX_ENVELOPE: usize = layout::MAX_AROUND + 4;
 
 #[cfg(test)]
 mod tests {

@@ -11,6 +11,8 @@
 
 mod envelope;
 mod json;
+mod layout;
+mod scan;
 mod structured;
 mod text;
 
@@ -128,7 +130,17 @@ pub fn decode(frame: Bytes) -> Result<Decoded, FrameError> {
 /// # Errors
 /// Where the peer would refuse the frame, or the format cannot hold the message. `out` is then as before.
 pub fn encode(format: Format, header: &Header, data: &str, out: &mut BytesMut) -> Result<(), EncodeError> {
-    if nests_deeper(data.as_bytes(), MAX_DATA_NESTING) {
+    encode_bytes(format, header, data.as_bytes(), out)
+}
+
+/// The same, for data that a serialiser has written, which is UTF-8.
+pub(crate) fn encode_bytes(
+    format: Format,
+    header: &Header,
+    data: &[u8],
+    out: &mut BytesMut,
+) -> Result<(), EncodeError> {
+    if nests_deeper(data, MAX_DATA_NESTING) {
         return Err(EncodeError::TooDeep { limit: MAX_DATA_NESTING });
     }
     match format {

@@ -38,7 +38,7 @@ pub(super) fn decode(mut frame: Bytes) -> Result<Decoded, FrameError> {
     Ok(Decoded { message: Message::from_parts(header, data), format: Format::Struct, non_finite })
 }
 
-pub(super) fn encode(header: &Header, data: &str, out: &mut BytesMut) -> Result<(), EncodeError> {
+pub(super) fn encode(header: &Header, data: &[u8], out: &mut BytesMut) -> Result<(), EncodeError> {
     if let Some(found) = header.message_id {
         return Err(EncodeError::MessageIdInStruct { found });
     }
@@ -47,7 +47,7 @@ pub(super) fn encode(header: &Header, data: &str, out: &mut BytesMut) -> Result<
     out.put_u32(header.status.value());
     out.put_u32(header.service_id.value());
     out.put_u32(header.data_id.value());
-    out.put_slice(data.as_bytes());
+    out.put_slice(data);
     let checksum = xor(out.get(start..).unwrap_or_default());
     out.put_u8(checksum);
     Ok(())

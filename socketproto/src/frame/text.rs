@@ -10,7 +10,7 @@ use memchr::memchr2;
 /// The text need not be JSON: a parser that comes after finds that out.
 pub fn nests_deeper(text: &[u8], limit: usize) -> bool {
     // Few brackets cannot nest deep, and counting them all, strings or not, is a loop without branches.
-    if count_opening(text) <= limit {
+    if text.len() <= limit || count_opening(text) <= limit {
         return false;
     }
     let mut depth = 0_usize;

@@ -51,14 +51,13 @@ impl Replies {
         self.list.push(Reply { request, status, length: self.text.len() - start });
     }
 
-    /// The outcomes in order, with the reply as JSON or the fault's message.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (RequestId, Status, &str)> {
+    /// The outcomes in order, with the reply as JSON or the fault's message, which are UTF-8.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (RequestId, Status, &[u8])> {
         let mut rest = &*self.text;
         self.list.iter().map(move |reply| {
             let (text, behind) = rest.split_at(reply.length.min(rest.len()));
             rest = behind;
-            // Written as JSON or from a string: it is UTF-8.
-            (reply.request, reply.status, str::from_utf8(text).unwrap_or("null"))
+            (reply.request, reply.status, text)
         })
     }
 

@@ -1,9 +1,9 @@
 //! Calls of ours: which are outstanding, which wait, and whose answer a response is (protocol.md 7.2 and 8.1).
 
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
 use crate::id::{DataId, ServiceId, Status};
@@ -21,7 +21,7 @@ pub(crate) struct NewCall {
     pub(crate) service_id: ServiceId,
     pub(crate) data_id: DataId,
     /// One JSON value.
-    pub(crate) data: Bytes,
+    pub(crate) data: Vec<u8>,
     pub(crate) timeout: Duration,
     pub(crate) kind: CallKind,
     /// Made by a handler: it never waits for the window, for its caller may hold it (protocol.md 8.1).
@@ -219,17 +219,16 @@ impl Calls {
     ) -> Match {
         let key = (response, data_id);
         let Some(id) = message_id else { return self.complete_in_order(key) };
-        match self.by_id.get(&id) {
-            Some(outstanding) if outstanding.key == key => {
-                let call = outstanding.call;
+        match self.by_id.entry(id) {
+            Entry::Occupied(outstanding) if outstanding.get().key == key => {
+                let outstanding = outstanding.remove();
                 *self.outstanding.of(outstanding.nested) -= 1;
-                self.by_id.remove(&id);
-                Match::Call(call)
+                Match::Call(outstanding.call)
             }
             // The id of another datum's call: nothing the peer was asked.
-            Some(_) => Match::NeverIssued,
-            None if id <= self.last_message_id => Match::Late,
-            None => Match::NeverIssued,
+            Entry::Occupied(_) => Match::NeverIssued,
+            Entry::Vacant(_) if id <= self.last_message_id => Match::Late,
+            Entry::Vacant(_) => Match::NeverIssued,
         }
     }
 
@@ -401,7 +400,7 @@ mod tests {
                 call,
                 service_id: 10.into(),
                 data_id: 1.into(),
-                data: Bytes::from_static(b"null"),
+                data: b"null".to_vec(),
                 timeout: 4 * SECOND,
                 nested,
                 response: None,

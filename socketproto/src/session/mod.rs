@@ -255,15 +255,22 @@ impl Session {
         self.config.dispatch = dispatch;
     }
 
-    /// Takes the outcome of a request: with status okay `text` is the reply as JSON, else it is the fault's message.
-    /// The outcome of a request that is over already is dropped.
-    pub(crate) fn handle_reply(&mut self, request: RequestId, status: Status, text: &str, now: Instant) {
+    /// Takes the outcome of a request: with status okay `text` is the reply as JSON, else it is the fault's message;
+    /// both were written by this side, so they are UTF-8. The outcome of a request that is over already is dropped.
+    pub(crate) fn handle_reply(
+        &mut self,
+        request: RequestId,
+        status: Status,
+        text: impl AsRef<[u8]>,
+        now: Instant,
+    ) {
+        let text = text.as_ref();
         let Some(running) = self.requests.finish(request) else { return };
         if let Some(origin) = running.origin {
             if status.is_okay() {
                 self.answer(request, &origin, status, text, now);
             } else {
-                let data = self.fault_data(text);
+                let data = self.fault_data(&String::from_utf8_lossy(text));
                 self.answer(request, &origin, status, &data, now);
             }
         }

@@ -27,9 +27,7 @@ impl Session {
                 status: new.status(),
                 message_id: None,
             };
-            // The sender wrote the data as JSON, which is UTF-8.
-            let data = str::from_utf8(&new.data).unwrap_or("null");
-            match self.send(&header, data, self.format, now) {
+            match self.send(&header, &new.data, self.format, now) {
                 Ok(()) => self.posts.written(new.call, deadline, self.sent + self.out.len() as u64),
                 Err(error) => self.completed(new.call, Err(CallFailure::NotSendable(error.to_string()))),
             }

@@ -95,9 +95,7 @@ impl Session {
                 message_id,
             };
             let format = self.format_for(message_id);
-            // The caller wrote the data as JSON, which is UTF-8.
-            let data = str::from_utf8(&waiting.new.data).unwrap_or("null");
-            match self.send(&header, data, format, now) {
+            match self.send(&header, &waiting.new.data, format, now) {
                 Ok(()) => self.calls.sent(&waiting, message_id),
                 Err(error) => {
                     self.completed(waiting.new.call, Err(CallFailure::NotSendable(error.to_string())));
@@ -146,7 +144,7 @@ impl Session {
         now: Instant,
     ) {
         let header = Header { service_id, data_id, status: Status::OKAY, message_id };
-        if let Err(error) = self.send(&header, data.as_str(), self.format_for(message_id), now) {
+        if let Err(error) = self.send(&header, data.as_str().as_bytes(), self.format_for(message_id), now) {
             debug!(message = %self.config.dispatch.describe(&header), %error, "not sent");
         }
     }
@@ -157,11 +155,12 @@ impl Session {
         request: RequestId,
         origin: &Origin,
         status: Status,
-        data: &str,
+        data: impl AsRef<[u8]>,
         now: Instant,
     ) {
+        let data = data.as_ref();
         if !self.requests.may_leave(origin, request) {
-            return self.requests.hold(origin, request, status, Json::from_valid(data.to_owned().into()));
+            return self.requests.hold(origin, request, status, Json::from_written(data));
         }
         self.respond(origin, status, data, now);
         while let Some((origin, held)) = self.requests.next_held(origin) {
@@ -170,21 +169,21 @@ impl Session {
     }
 
     /// Sends an answer; one that cannot be sent becomes status 2 with the reason.
-    pub(super) fn respond(&mut self, origin: &Origin, status: Status, data: &str, now: Instant) {
+    pub(super) fn respond(&mut self, origin: &Origin, status: Status, data: impl AsRef<[u8]>, now: Instant) {
         let header = Header {
             service_id: origin.response,
             data_id: origin.data_id,
             status,
             message_id: origin.message_id,
         };
-        let Err(error) = self.send(&header, data, origin.format, now) else { return };
+        let Err(error) = self.send(&header, data.as_ref(), origin.format, now) else { return };
         warn!(message = %self.config.dispatch.describe(&header), %error, "not sent; the caller gets status 2");
         let header = Header { status: Status::CALLBACK_ERROR, ..header };
         let text = self.fault_data(&format!("response {error}"));
-        if self.send(&header, &text, origin.format, now).is_ok() {
+        if self.send(&header, text.as_bytes(), origin.format, now).is_ok() {
             return;
         }
-        if let Err(error) = self.send(&header, "null", origin.format, now) {
+        if let Err(error) = self.send(&header, b"null", origin.format, now) {
             // Not even the bare status fits: the peer does not take what it asked for.
             self.close(match error {
                 NotSent::TooLarge { size: found, max_frame: limit } => {
@@ -209,7 +208,7 @@ impl Session {
     pub(super) fn send(
         &mut self,
         header: &Header,
-        data: &str,
+        data: &[u8],
         format: Format,
         now: Instant,
     ) -> Result<(), NotSent> {
@@ -219,7 +218,7 @@ impl Session {
         let mut bytes = 0;
         self.framer.frame(&mut self.out, |frame| {
             let start = frame.len();
-            frame::encode(format, header, data, frame)?;
+            frame::encode_bytes(format, header, data, frame)?;
             let size = frame.len() - start;
             bytes = size;
             if size > max_frame {

@@ -17,7 +17,6 @@ mod pair;
 mod restart;
 mod restart_pair;
 
-use bytes::Bytes;
 use sha2::{Digest, Sha512};
 
 use super::*;
@@ -406,7 +405,7 @@ fn put(frame: &[u8]) -> impl FnOnce(&mut BytesMut) -> Result<(), std::convert::I
 
 fn new_call(call: CallKey, text: &str, timeout: Duration) -> NewCall {
     let (header, data) = message(text).into_parts();
-    let data = Bytes::from(data.as_str().to_owned());
+    let data = data.as_str().into();
     let (service_id, data_id) = (header.service_id, header.data_id);
     let kind = CallKind::Request;
     NewCall { call, kind, service_id, data_id, data, timeout, nested: false, response: None }

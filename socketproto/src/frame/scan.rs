@@ -1,0 +1,337 @@
+//! Where a JSON value ends, and that it is one (RFC 8259), in one pass that builds nothing.
+//!
+//! A general reader spends most of its time on what is not asked here: texts, numbers, errors with their places. What
+//! this one refuses is read again by that one, which says why.
+
+/// What is left of the text behind the value it begins with; none where it begins with no value, or with one that nests
+/// deeper than 128. White space before the value is none of it.
+pub(super) fn skip_value(text: &[u8]) -> Option<&[u8]> {
+    let mut open = Containers::default();
+    let mut rest = text;
+    loop {
+        // A value begins.
+        rest = match rest.split_first()? {
+            (b'"', after) => skip_string(after)?,
+            (b'{', after) => match skip_space(after).split_first()? {
+                (b'}', after) => after,
+                (b'"', after) => {
+                    open.push(true)?;
+                    rest = skip_key(after)?;
+                    continue;
+                }
+                _ => return None,
+            },
+            (b'[', after) => match skip_space(after).strip_prefix(b"]") {
+                Some(after) => after,
+                None => {
+                    open.push(false)?;
+                    rest = skip_space(after);
+                    continue;
+                }
+            },
+            (b'-' | b'0'..=b'9', _) => skip_number(rest)?,
+            (b't', after) => after.strip_prefix(b"rue")?,
+            (b'f', after) => after.strip_prefix(b"alse")?,
+            (b'n', after) => after.strip_prefix(b"ull")?,
+            _ => return None,
+        };
+        // A value has ended, and perhaps what it stands in.
+        loop {
+            let Some(is_object) = open.last() else { return Some(rest) };
+            match skip_space(rest).split_first()? {
+                (b',', after) if is_object => {
+                    rest = skip_key(skip_space(after).strip_prefix(b"\"")?)?;
+                    break;
+                }
+                (b',', after) => {
+                    rest = skip_space(after);
+                    break;
+                }
+                (b'}', after) if is_object => rest = after,
+                (b']', after) if !is_object => rest = after,
+                _ => return None,
+            }
+            open.pop();
+        }
+    }
+}
+
+/// The objects and arrays around a place: a bit for each.
+#[derive(Default)]
+struct Containers {
+    depth: u32,
+    objects: u128,
+}
+
+impl Containers {
+    fn push(&mut self, is_object: bool) -> Option<()> {
+        if self.depth == u128::BITS {
+            return None;
+        }
+        self.depth = self.depth.saturating_add(1);
+        self.objects = self.objects << 1 | u128::from(is_object);
+        Some(())
+    }
+
+    fn pop(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+        self.objects >>= 1;
+    }
+
+    fn last(&self) -> Option<bool> {
+        (self.depth > 0).then_some(self.objects & 1 == 1)
+    }
+}
+
+/// Behind a key, given what is behind its opening quote, and the colon.
+fn skip_key(text: &[u8]) -> Option<&[u8]> {
+    let rest = skip_space(skip_string(text)?).strip_prefix(b":")?;
+    Some(skip_space(rest))
+}
+
+/// Behind a string, given what is behind its opening quote.
+fn skip_string(text: &[u8]) -> Option<&[u8]> {
+    let mut rest = text;
+    loop {
+        rest = skip_plain(rest);
+        rest = match rest {
+            [b'"', after @ ..] => return Some(after),
+            [b'\\', b'u', a, b, c, d, after @ ..]
+                if [a, b, c, d].iter().all(|digit| digit.is_ascii_hexdigit()) =>
+            {
+                after
+            }
+            [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', after @ ..] => after,
+            _ => return None,
+        };
+    }
+}
+
+/// Behind the characters that stand for themselves.
+fn skip_plain(text: &[u8]) -> &[u8] {
+    // Most strings are short. What is longer goes in steps without branches, which become vector instructions.
+    let (first, behind) = text.split_at_checked(SHORT).unwrap_or((text, &[]));
+    let at = plain(first);
+    if at < first.len() || behind.is_empty() {
+        return text.get(at..).unwrap_or_default();
+    }
+    let mut rest = behind;
+    while let Some((step, after)) = rest.split_at_checked(STEP) {
+        if step.iter().fold(false, |found, byte| found | is_special(*byte)) {
+            break;
+        }
+        rest = after;
+    }
+    rest.get(plain(rest)..).unwrap_or_default()
+}
+
+/// How many bytes at the beginning stand for themselves; eight at a time.
+fn plain(text: &[u8]) -> usize {
+    let mut rest = text;
+    while let Some((word, after)) = rest.split_first_chunk() {
+        let special = special_bytes(u64::from_le_bytes(*word));
+        if special != 0 {
+            let at = text.len().saturating_sub(rest.len());
+            return at.saturating_add(special.trailing_zeros() as usize / 8);
+        }
+        rest = after;
+    }
+    let at = rest.iter().position(|byte| is_special(*byte)).unwrap_or(rest.len());
+    text.len().saturating_sub(rest.len()).saturating_add(at)
+}
+
+/// The top bit of bytes that are special, as [`is_special`] says; right up to the first of them.
+const fn special_bytes(word: u64) -> u64 {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    // A borrow comes from a smaller byte, so it spoils those behind it alone.
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    let quote = word ^ (ONES * b'"' as u64);
+    let backslash = word ^ (ONES * b'\\' as u64);
+    let quote = quote.wrapping_sub(ONES) & !quote;
+    let backslash = backslash.wrapping_sub(ONES) & !backslash;
+    (control | quote | backslash) & (ONES * 0x80)
+}
+
+/// Bytes of a string that is short.
+const SHORT: usize = 64;
+
+/// Bytes that are looked at together.
+const STEP: usize = 32;
+
+const fn is_special(byte: u8) -> bool {
+    matches!(byte, 0..0x20 | b'"' | b'\\')
+}
+
+fn skip_number(text: &[u8]) -> Option<&[u8]> {
+    let mut rest = text.strip_prefix(b"-").unwrap_or(text);
+    rest = rest.strip_prefix(b"0").map_or_else(|| skip_digits(rest), Some)?;
+    if let Some(fraction) = rest.strip_prefix(b".") {
+        rest = skip_digits(fraction)?;
+    }
+    if let [b'e' | b'E', exponent @ ..] = rest {
+        rest = skip_digits(match exponent {
+            [b'+' | b'-', digits @ ..] => digits,
+            digits => digits,
+        })?;
+    }
+    Some(rest)
+}
+
+/// Behind one digit or more.
+fn skip_digits(text: &[u8]) -> Option<&[u8]> {
+    let at = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
+    if at == 0 { None } else { text.get(at..) }
+}
+
+fn skip_space(text: &[u8]) -> &[u8] {
+    match text {
+        [b' ' | b'\t' | b'\n' | b'\r', ..] => {
+            let at = text.iter().position(|byte| !super::is_space(*byte)).unwrap_or(text.len());
+            text.get(at..).unwrap_or_default()
+        }
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::frame::tests::value;
+
+    /// A general reader takes what this one takes, and refuses what it refuses.
+    fn check(text: &str) {
+        let found = skip_value(text.as_bytes()).map(|rest| &text[..text.len() - rest.len()]);
+        if let Some(value) = found {
+            let read = serde_json::from_str::<&RawValue>(value).map(RawValue::get);
+            assert_eq!(read.ok(), Some(value), "{text}");
+        }
+        let first = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>().next();
+        if let Some(Ok(value)) = first.filter(|_| !text.starts_with([' ', '\t', '\n', '\r'])) {
+            assert_eq!(found, Some(value.get()), "{text}");
+        }
+    }
+
+    #[test]
+    fn values_end_where_they_end() {
+        for text in [
+            "",
+            " ",
+            "1",
+            "-",
+            "-1",
+            "-01",
+            "01",
+            "0",
+            "-0.5e+7",
+            "1.",
+            "1.e1",
+            ".5",
+            "1e",
+            "1e+",
+            "1E5",
+            "1e-05x",
+            "true",
+            "tru",
+            "truex",
+            "false",
+            "fals",
+            "null",
+            "nul",
+            "nulll",
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            r#""""#,
+            r#"""#,
+            r#""a"#,
+            r#""a\"#,
+            r#""\"""#,
+            r#""\u12"#,
+            r#""\u12g4""#,
+            r#""\ud800""#,
+            r#""\x""#,
+            "\"\u{1f}\"",
+            "\"\u{7f}é\"",
+            "[]",
+            "[ ]",
+            "[",
+            "[,]",
+            "[1,]",
+            "[1 2]",
+            "[1,2]]",
+            "]",
+            "[}",
+            "{]",
+            "{}",
+            "{ }",
+            "{",
+            "{,}",
+            r#"{"a"}"#,
+            r#"{"a":}"#,
+            r#"{"a":1,}"#,
+            r#"{"a":1]"#,
+            r#"[1}"#,
+            r#"{1:1}"#,
+            r#"{ "a" : [ 1 , { "b" : null } ] } ,"#,
+            r#"{"a":1}{"#,
+            r#"{"a":1,"a":[[],{}],"":"}"}"#,
+        ] {
+            check(text);
+        }
+    }
+
+    #[test]
+    fn strings_of_any_length_end_at_their_quote() {
+        for length in [0, 1, 7, 8, 9, 16, SHORT - 1, SHORT, SHORT + 1, SHORT + STEP, SHORT + 2 * STEP + 9] {
+            for special in ["", "\\n", "\n", "\\\"", "\\"] {
+                for at in 0..=length {
+                    let plain = "x".repeat(length);
+                    check(&format!("\"{}{special}{}\" behind\"", &plain[..at], &plain[at..]));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn eight_bytes_at_a_time_are_told_like_one() {
+        for byte in u8::MIN..=u8::MAX {
+            for at in 0..8 {
+                let mut text = [b'x'; 8];
+                text[at] = byte;
+                assert_eq!(plain(&text), if is_special(byte) { at } else { 8 }, "{byte:#04x} at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(skip_value(nested(128).as_bytes()), Some(&[][..]));
+        assert_eq!(skip_value(nested(129).as_bytes()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_is_one(value in value(), behind in "[ ,}]x]{0,3}") {
+            let text = value.to_string();
+            prop_assert_eq!(skip_value(format!("{text},{behind}").as_bytes()).map(<[u8]>::len), Some(behind.len() + 1));
+            check(&serde_json::to_string_pretty(&value).unwrap());
+        }
+
+        #[test]
+        fn a_general_reader_takes_the_same(text in r#"[\[\]{}",:\\0-9a-fnrtulse.+E -]{0,30}"#) {
+            check(&text);
+        }
+
+        #[test]
+        fn damage_is_found(value in value(), at: prop::sample::Index, other in r#"[\[\]{}",:\\0-9tfn \x00]"#) {
+            let mut text: Vec<char> = value.to_string().chars().collect();
+            let at = at.index(text.len());
+            text[at] = other.chars().next().unwrap();
+            check(&text.iter().collect::<String>());
+        }
+    }
+}
