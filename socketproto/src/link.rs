@@ -324,8 +324,10 @@ impl Link {
         self.closed.cancel();
     }
 
+    /// What was left is there: whoever takes it clears the mark first, and then looks under the lock.
     fn kick(&self) {
-        if !self.kicked.swap(true, Ordering::AcqRel) {
+        // A look costs less than a change, and all but the first of a turn find the mark set.
+        if !self.kicked.load(Ordering::Acquire) && !self.kicked.swap(true, Ordering::AcqRel) {
             self.waker.wake();
         }
     }

@@ -4,6 +4,8 @@
 //! unknown keys and float digits pass through unchanged and nothing is parsed twice.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::Range;
 
 use bytestring::ByteString;
 use serde::de::{DeserializeOwned, Error as _};
@@ -27,12 +29,17 @@ pub const MAX_MESSAGE_ID: u64 = (1 << 53) - 1;
 /// assert!(Json::from_text("{oops").is_err());
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Clone, Eq, Hash, PartialEq)]
-pub struct Json(ByteString);
+#[derive(Clone)]
+pub struct Json {
+    /// The text, or what it came in: a part of a shared text would count its holders once more.
+    text: ByteString,
+    start: usize,
+    end: usize,
+}
 
 impl Json {
     /// `null`.
-    pub const NULL: Self = Self(ByteString::from_static("null"));
+    pub const NULL: Self = Self { text: ByteString::from_static("null"), start: 0, end: 4 };
 
     /// Takes a text that is one JSON value.
     ///
@@ -41,7 +48,7 @@ impl Json {
     pub fn from_text(text: impl Into<String>) -> Result<Self, serde_json::Error> {
         let text = text.into();
         serde_json::from_str::<&RawValue>(&text)?;
-        Ok(Self(text.into()))
+        Ok(Self::from_valid(text))
     }
 
     /// Writes a value as JSON. A float that is not finite becomes null.
@@ -49,7 +56,7 @@ impl Json {
     /// # Errors
     /// What the value's `Serialize` reports, for example a map whose keys are no strings.
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
-        serde_json::to_string(value).map(|text| Self(text.into()))
+        serde_json::to_string(value).map(Self::from_valid)
     }
 
     /// Reads the value as a type.
@@ -57,7 +64,7 @@ impl Json {
     /// # Errors
     /// Where the data do not fit the type; the text names the place.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        serde_json::from_str(&self.0)
+        serde_json::from_str(self.as_str())
     }
 
     /// Reads the value as a type that is an object on the wire: serde would take a list of its fields as well.
@@ -71,7 +78,7 @@ impl Json {
 
     /// The JSON text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.text.get(self.start..self.end).unwrap_or_default()
     }
 
     /// Whether the value is `null`.
@@ -81,12 +88,33 @@ impl Json {
 
     /// Copies what a serialiser has written; null where that is no UTF-8, which none writes.
     pub(crate) fn from_written(text: &[u8]) -> Self {
-        str::from_utf8(text).map_or(Self::NULL, |text| Self(text.into()))
+        str::from_utf8(text).map_or(Self::NULL, Self::from_valid)
     }
 
     /// Takes a text that is known to be one JSON value.
-    pub(crate) fn from_valid(text: ByteString) -> Self {
-        Self(text)
+    pub(crate) fn from_valid(text: impl Into<ByteString>) -> Self {
+        let text = text.into();
+        let end = text.len();
+        Self { text, start: 0, end }
+    }
+
+    /// Takes a part that is known to be one JSON value.
+    pub(crate) fn part_of(text: ByteString, part: Range<usize>) -> Self {
+        Self { text, start: part.start, end: part.end }
+    }
+}
+
+impl PartialEq for Json {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Json {}
+
+impl Hash for Json {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
     }
 }
 
@@ -105,7 +133,7 @@ impl fmt::Display for Json {
 /// Shows the size alone: payloads stay out of logs (protocol.md section 8).
 impl fmt::Debug for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Json({} bytes)", self.0.len())
+        write!(f, "Json({} bytes)", self.as_str().len())
     }
 }
 
@@ -118,7 +146,7 @@ impl Serialize for Json {
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer).map_err(D::Error::custom)?;
-        Ok(Self(String::from(Box::<str>::from(raw)).into()))
+        Ok(Self::from_valid(String::from(Box::<str>::from(raw))))
     }
 }
 

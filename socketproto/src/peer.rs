@@ -28,9 +28,7 @@ pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// thread and any executor.
 #[derive(Clone)]
 pub struct Peer {
-    link: Arc<Link>,
-    /// Closes the connection with its last holder; absent where the server holds the connection.
-    _guard: Option<Arc<CloseOnDrop>>,
+    held: Held,
     /// Whether the calls are made by a handler.
     nested: bool,
     /// Counts the calls that wait, where somebody wants to know.
@@ -39,17 +37,16 @@ pub struct Peer {
 
 impl Peer {
     pub(crate) fn of_handler(link: Arc<Link>) -> Self {
-        Self { link, _guard: None, nested: true, calls: None }
+        Self { held: Held::ByServer(link), nested: true, calls: None }
     }
 
     /// The peer of a connection that is held by its endpoint.
     pub(crate) fn of_endpoint(link: Arc<Link>) -> Self {
-        Self { link, _guard: None, nested: false, calls: None }
+        Self { held: Held::ByServer(link), nested: false, calls: None }
     }
 
     pub(crate) fn of_client(link: Arc<Link>) -> Self {
-        let guard = Arc::new(CloseOnDrop(Arc::clone(&link)));
-        Self { link, _guard: Some(guard), nested: false, calls: None }
+        Self { held: Held::ByHandles(Arc::new(CloseOnDrop(link))), nested: false, calls: None }
     }
 
     /// The same peer; calls through it and its clones are counted here while they wait.
@@ -64,13 +61,16 @@ impl Peer {
         data_id: DataId,
         name: Option<&'static str>,
     ) -> Operation {
-        let (service_name, known) = self.link.routes().snapshot().1.names().of(service_id, data_id);
+        let (service_name, known) = self.link().routes().snapshot().1.names().of(service_id, data_id);
         let name = name.map(Arc::from).or(known);
-        Operation { service_id, service_name, data_id, name, peer: Arc::clone(self.link.address()) }
+        Operation { service_id, service_name, data_id, name, peer: Arc::clone(self.link().address()) }
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
-        &self.link
+        match &self.held {
+            Held::ByHandles(guard) => &guard.0,
+            Held::ByServer(link) => link,
+        }
     }
 
     /// Reads a datum (service 10).
@@ -125,17 +125,17 @@ impl Peer {
 
     /// The address of the peer, as a URL.
     pub fn address(&self) -> &str {
-        self.link.address()
+        self.link().address()
     }
 
     /// The name of the channel: this side's, or the one taken over from the peer.
     pub fn channel_name(&self) -> Option<Arc<str>> {
-        self.link.view().channel_name
+        self.link().view().channel_name
     }
 
     /// How far authentication has come.
     pub fn auth_state(&self) -> AuthState {
-        self.link.view().auth_state
+        self.link().view().auth_state
     }
 
     /// Whether the peer, or this side towards it, has proved the secret; or the peer's certificate is taken for it.
@@ -160,18 +160,18 @@ impl Peer {
     /// }
     /// ```
     pub fn certificate(&self) -> Option<Arc<[u8]>> {
-        self.link.certificate()
+        self.link().certificate()
     }
 
     /// Whether the line is there.
     pub fn is_connected(&self) -> bool {
-        self.link.view().connected
+        self.link().view().connected
     }
 
     /// Whether calls are sent at once: the line is there, features are known, and the peer is trusted where a secret is
     /// set. Calls made before wait for it, up to their own timeout.
     pub fn is_ready(&self) -> bool {
-        self.link.view().ready
+        self.link().view().ready
     }
 }
 
@@ -185,6 +185,15 @@ impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Peer").field("address", &self.address()).finish_non_exhaustive()
     }
+}
+
+/// Who holds a connection. One count for each handle: calls clone it.
+#[derive(Clone)]
+enum Held {
+    /// Its handles alone; it is closed with the last of them.
+    ByHandles(Arc<CloseOnDrop>),
+    /// The server that accepted it.
+    ByServer(Arc<Link>),
 }
 
 /// The last handle of a connection that nobody else holds.
@@ -208,15 +217,11 @@ pub struct PendingCall<R> {
     timeout: Duration,
     /// The response id, where the caller's declaration knows it.
     response: Option<ServiceId>,
-    state: CallState,
+    /// The data as JSON, until it is first polled.
+    unsent: Option<serde_json::Result<Vec<u8>>>,
+    pending: Pending,
     counted: Option<Counted>,
     answer: PhantomData<fn() -> R>,
-}
-
-enum CallState {
-    Unsent(Result<Vec<u8>, serde_json::Error>),
-    Waiting(Pending),
-    Over,
 }
 
 /// A call that is counted as waiting.
@@ -243,7 +248,6 @@ impl<R> PendingCall<R> {
         name: Option<&'static str>,
         data: &T,
     ) -> Self {
-        let state = CallState::Unsent(serde_json::to_vec(data));
         Self {
             peer,
             service_id,
@@ -251,7 +255,8 @@ impl<R> PendingCall<R> {
             name,
             timeout: DEFAULT_CALL_TIMEOUT,
             response: None,
-            state,
+            unsent: Some(serde_json::to_vec(data)),
+            pending: Pending::Over,
             counted: None,
             answer: PhantomData,
         }
@@ -274,7 +279,7 @@ impl<R> PendingCall<R> {
     /// Whether its connection runs on this thread.
     #[cfg(feature = "blocking")]
     pub(crate) fn is_home(&self) -> bool {
-        self.peer.link.routes().is_home()
+        self.peer.link().routes().is_home()
     }
 
     fn operation(&self) -> Box<Operation> {
@@ -330,23 +335,25 @@ impl<R: DeserializeOwned> Future for PendingCall<R> {
     type Output = Result<R, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let CallState::Unsent(data) = &mut self.state {
-            let data = match std::mem::replace(data, Ok(Vec::new())) {
-                Ok(data) => data,
+        let this = &mut *self;
+        if let Some(data) = this.unsent.take() {
+            match data {
+                Ok(data) => this.pending = Pending::Unsent(this.request(data)),
                 Err(source) => {
-                    self.state = CallState::Over;
-                    return Poll::Ready(Err(Error::Encode { operation: self.operation(), source }));
+                    return Poll::Ready(Err(Error::Encode { operation: this.operation(), source }));
                 }
-            };
-            self.counted = self.peer.calls.as_ref().map(Counted::new);
-            self.state = CallState::Waiting(Pending::new(Arc::clone(&self.peer.link), self.request(data)));
+            }
+            this.counted = this.peer.calls.as_ref().map(Counted::new);
         }
-        let CallState::Waiting(pending) = &mut self.state else {
-            return Poll::Ready(Err(self.lost("the call was polled after it was over", true)));
-        };
-        let outcome = std::task::ready!(Pin::new(pending).poll(cx));
-        (self.state, self.counted) = (CallState::Over, None);
-        Poll::Ready(self.judge(outcome))
+        let outcome = std::task::ready!(this.pending.poll(this.peer.link(), cx));
+        this.counted = None;
+        Poll::Ready(this.judge(outcome))
+    }
+}
+
+impl<R> Drop for PendingCall<R> {
+    fn drop(&mut self) {
+        self.pending.forget(self.peer.link());
     }
 }
 

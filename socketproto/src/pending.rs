@@ -1,77 +1,60 @@
-//! Something asked of a connection, and the wait for its outcome.
+//! One call of a handle: from the moment it is asked for to its outcome.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::link::Link;
 use crate::session::{CallFailure, CallKey, CallOutcome, CloseReason, NewCall};
 
-/// Left in the link when it is first polled; forgotten when it is dropped before its outcome has come.
-///
-/// The wait is timed by the connection, so that any executor will do.
-pub(crate) struct Pending {
-    link: Arc<Link>,
-    state: State,
-}
-
-enum State {
+/// How far a call has come. Whoever holds it holds the link too, and forgets it when it is dropped.
+pub(crate) enum Pending {
     Unsent(NewCall),
     Waiting(CallKey),
     Over,
 }
 
 impl Pending {
-    pub(crate) fn new(link: Arc<Link>, new: NewCall) -> Self {
-        Self { link, state: State::Unsent(new) }
-    }
-
-    /// Leaves it without waiting for what comes of it.
+    /// Leaves a message for the connection, without waiting for what comes of it.
     #[cfg(feature = "blocking")]
-    pub(crate) fn post(mut self) -> Result<(), CloseReason> {
-        match std::mem::replace(&mut self.state, State::Over) {
-            State::Unsent(new) => self.link.post(new),
-            State::Waiting(_) | State::Over => Ok(()),
+    pub(crate) fn post(&mut self, link: &Link) -> Result<(), CloseReason> {
+        match std::mem::replace(self, Self::Over) {
+            Self::Unsent(new) => link.post(new),
+            Self::Waiting(_) | Self::Over => Ok(()),
         }
     }
-}
 
-impl Future for Pending {
-    type Output = CallOutcome;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CallOutcome> {
-        match std::mem::replace(&mut self.state, State::Over) {
+    /// The outcome, once.
+    pub(crate) fn poll(&mut self, link: &Link, cx: &Context<'_>) -> Poll<CallOutcome> {
+        match std::mem::replace(self, Self::Over) {
             // The link keeps the waker, so there is nothing to look for yet.
-            State::Unsent(new) => match self.link.call(cx.waker(), new) {
+            Self::Unsent(new) => match link.call(cx.waker(), new) {
                 Ok(call) => {
-                    self.state = State::Waiting(call);
+                    *self = Self::Waiting(call);
                     Poll::Pending
                 }
                 Err(outcome) => Poll::Ready(outcome),
             },
-            State::Waiting(call) => {
-                let outcome = self.link.poll_call(call, cx);
+            Self::Waiting(call) => {
+                let outcome = link.poll_call(call, cx);
                 if outcome.is_pending() {
-                    self.state = State::Waiting(call);
+                    *self = Self::Waiting(call);
                 }
                 outcome
             }
-            State::Over => Poll::Ready(Err(CallFailure::Lost(CloseReason::Local))),
+            Self::Over => Poll::Ready(Err(CallFailure::Lost(CloseReason::Local))),
         }
     }
-}
 
-impl Drop for Pending {
-    fn drop(&mut self) {
-        if let State::Waiting(call) = self.state {
-            self.link.cancel(call);
+    /// Nobody waits for it any more.
+    pub(crate) fn forget(&self, link: &Link) {
+        if let Self::Waiting(call) = self {
+            link.cancel(*call);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::task::Waker;
     use std::time::Duration;
 
@@ -94,15 +77,12 @@ mod tests {
 
     #[test]
     fn what_is_asked_behind_the_end_has_its_outcome_at_once() {
-        let link = Arc::new(Link::new("mem://test".into(), Arc::default()));
+        let link = Link::new("mem://test".into(), Arc::default());
         let received = || Received { message: Message::new(10, 1, Json::NULL), line: 0 };
         let mut inbox = Inbox::default();
         inbox.put_back(received());
         link.end(&CloseReason::Peer, inbox);
-        let poll = || {
-            let mut pending = Pending::new(Arc::clone(&link), receive());
-            Pin::new(&mut pending).poll(&mut Context::from_waker(Waker::noop()))
-        };
+        let poll = || Pending::Unsent(receive()).poll(&link, &Context::from_waker(Waker::noop()));
         assert_eq!(poll(), Poll::Ready(Ok(Done::Received(Box::new(received())))));
         assert_eq!(poll(), Poll::Ready(Err(CallFailure::Unsent(Some(CloseReason::Peer)))));
     }

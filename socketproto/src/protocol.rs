@@ -219,7 +219,7 @@ impl Protocol {
     fn start<T>(&self, new: NewCall, early: Option<Error>, finish: Finish<T>) -> ProtocolCall<T> {
         let (key, kind, timeout) = ((new.service_id, new.data_id), new.kind, new.timeout);
         let state = match early {
-            None => Ok(Pending::new(Arc::clone(self.0.link()), new)),
+            None => Ok(Pending::Unsent(new)),
             Some(error) => Err(Some(error)),
         };
         ProtocolCall { state, peer: self.0.clone(), key, kind, timeout, finish }
@@ -316,12 +316,12 @@ impl<T> ProtocolCall<T> {
 impl ProtocolCall<bool> {
     /// Leaves a message to be sent, without waiting for what comes of it. False where it cannot be sent now: it would
     /// wait where nobody sees how many do.
-    pub(crate) fn post(self) -> bool {
-        let Self { state, peer, .. } = self;
-        let left = match state {
+    pub(crate) fn post(mut self) -> bool {
+        let peer = &self.peer;
+        let left = match &mut self.state {
             Ok(_) if !peer.is_ready() => Err("the connection is not ready".to_owned()),
-            Ok(pending) => pending.post().map_err(|reason| reason.to_string()),
-            Err(error) => Err(error.unwrap_or(Error::ShutDown).to_string()),
+            Ok(pending) => pending.post(peer.link()).map_err(|reason| reason.to_string()),
+            Err(error) => Err(error.take().unwrap_or(Error::ShutDown).to_string()),
         };
         let Err(error) = left else { return true };
         let channel = peer.channel_name();
@@ -334,15 +334,24 @@ impl<T> Future for ProtocolCall<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        let outcome = match &mut self.state {
+        let this = &mut *self;
+        let outcome = match &mut this.state {
             Ok(pending) => {
-                let outcome = std::task::ready!(Pin::new(pending).poll(cx));
-                self.judge(outcome)
+                let outcome = std::task::ready!(pending.poll(this.peer.link(), cx));
+                this.judge(outcome)
             }
             // A call that is polled after it was over finds no error left.
             Err(error) => Err(error.take().unwrap_or(Error::ShutDown)),
         };
-        Poll::Ready((self.finish)(&self.peer, outcome))
+        Poll::Ready((this.finish)(&this.peer, outcome))
+    }
+}
+
+impl<T> Drop for ProtocolCall<T> {
+    fn drop(&mut self) {
+        if let Ok(pending) = &self.state {
+            pending.forget(self.peer.link());
+        }
     }
 }
 

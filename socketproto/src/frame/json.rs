@@ -9,13 +9,14 @@
 //! {"data_id":2,"service_id":20,"status":0,"data":22.5}  d2 6f fa 0a
 //! ```
 
+use std::ops::Range;
+
 use bytes::{BufMut, Bytes, BytesMut};
-use bytestring::ByteString;
 use serde::de::Error;
 
 use super::envelope::{DATA_ID, Envelope, SERVICE_ID, is_message_id};
-use super::{Decoded, EncodeError, Format, FrameError, MAX_NESTING, layout, malformed, parse};
-use crate::message::{Header, Json, Message};
+use super::{Decoded, EncodeError, Format, FrameError, MAX_NESTING, layout, malformed, parse, range_of};
+use crate::message::{Header, Message};
 
 pub(super) fn decode(mut frame: Bytes) -> Result<Decoded, FrameError> {
     let Some((text, checksum)) = frame.split_last_chunk().filter(|(text, _)| text.len() >= MIN_TEXT) else {
@@ -28,10 +29,11 @@ pub(super) fn decode(mut frame: Bytes) -> Result<Decoded, FrameError> {
 
     let parsed = parse(frame, MAX_NESTING, read);
     if !sound {
-        let envelope = parsed.ok().map(|(message, _)| *message.header());
+        let envelope = parsed.ok().map(|(header, ..)| header);
         return Err(FrameError::Checksum { envelope, format: Format::Json });
     }
-    parsed.map(|(message, non_finite)| Decoded { message, format: Format::Json, non_finite })
+    let (header, data, non_finite) = parsed?;
+    Ok(Decoded { message: Message::from_parts(header, data), format: Format::Json, non_finite })
 }
 
 pub(super) fn encode(header: &Header, data: &[u8], out: &mut BytesMut) -> Result<(), EncodeError> {
@@ -46,14 +48,13 @@ pub(super) fn encode(header: &Header, data: &[u8], out: &mut BytesMut) -> Result
     Ok(())
 }
 
-fn read(text: &ByteString) -> Result<Message, serde_json::Error> {
+fn read(text: &str) -> Result<(Header, Option<Range<usize>>), serde_json::Error> {
     let Envelope { data_id, service_id, status, data, message_id } =
         layout::read(text).map_or_else(|| Envelope::parse(text), Ok)?;
     let data_id = data_id.ok_or_else(|| serde_json::Error::missing_field(DATA_ID))?;
     let service_id = service_id.ok_or_else(|| serde_json::Error::missing_field(SERVICE_ID))?;
-    let data = data.map_or(Json::NULL, |data| Json::from_valid(text.slice_ref(data)));
     let header = Header { service_id, data_id, status: status.unwrap_or_default(), message_id };
-    Ok(Message::from_parts(header, data))
+    Ok((header, data.map(|data| range_of(data, text))))
 }
 
 /// `{}`.

@@ -18,11 +18,12 @@ mod text;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
-use crate::message::{Header, Message};
+use crate::message::{Header, Json, Message};
 
 pub use text::nests_deeper;
 
@@ -158,28 +159,38 @@ impl fmt::Display for Format {
     }
 }
 
-/// Reads a JSON text under the rules both formats share: UTF-8, nesting, and the bare words of Python's `json`.
-/// True beside the value says that there were such words.
+/// Reads a JSON text under the rules both formats share: UTF-8, nesting, and the bare words of Python's `json`. `read`
+/// gives what stands around the data, and where they are; true beside the data says that there were such words.
 fn parse<T>(
     text: Bytes,
     nesting: usize,
-    read: impl Fn(&ByteString) -> Result<T, serde_json::Error>,
-) -> Result<(T, bool), FrameError> {
+    read: impl Fn(&str) -> Result<(T, Option<Range<usize>>), serde_json::Error>,
+) -> Result<(T, Json, bool), FrameError> {
     let text = ByteString::try_from(text).map_err(|error| malformed(error.to_string()))?;
     if nests_deeper(text.as_bytes(), nesting) {
         return Err(malformed(format!("the JSON text nests deeper than {nesting}")));
     }
     let error = match read(&text) {
-        Ok(value) => return Ok((value, false)),
+        Ok((around, data)) => return Ok((around, part(text, data), false)),
         Err(error) => error,
     };
     match text::replace_non_finite(&text) {
         None => Err(malformed(error.to_string())),
-        Some(text) => match read(&text.into()) {
-            Ok(value) => Ok((value, true)),
+        Some(text) => match read(&text) {
+            Ok((around, data)) => Ok((around, part(text.into(), data), true)),
             Err(error) => Err(malformed(error.to_string())),
         },
     }
+}
+
+fn part(text: ByteString, data: Option<Range<usize>>) -> Json {
+    data.map_or(Json::NULL, |data| Json::part_of(text, data))
+}
+
+/// Where a part of the text is.
+fn range_of(part: &str, text: &str) -> Range<usize> {
+    let start = part.as_ptr().addr().saturating_sub(text.as_ptr().addr());
+    start..start.saturating_add(part.len())
 }
 
 /// White space as JSON has it.

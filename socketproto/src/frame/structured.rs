@@ -12,13 +12,14 @@
 //! 00 00 00 00  00 00 00 14  00 00 00 02  22.5  0d
 //! ```
 
+use std::ops::Range;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use bytestring::ByteString;
 use serde_json::value::RawValue;
 
-use super::{Decoded, EncodeError, Format, FrameError, MAX_DATA_NESTING, malformed, parse};
+use super::{Decoded, EncodeError, Format, FrameError, MAX_DATA_NESTING, malformed, parse, range_of};
 use crate::id::{DataId, ServiceId, Status};
-use crate::message::{Header, Json, Message};
+use crate::message::{Header, Message};
 
 pub(super) fn decode(mut frame: Bytes) -> Result<Decoded, FrameError> {
     let Some((checked, header, sound)) = inspect(&frame) else {
@@ -34,7 +35,7 @@ pub(super) fn decode(mut frame: Bytes) -> Result<Decoded, FrameError> {
 
     frame.truncate(checked);
     frame.advance(HEADER.min(checked));
-    let (data, non_finite) = parse(frame, MAX_DATA_NESTING, read)?;
+    let ((), data, non_finite) = parse(frame, MAX_DATA_NESTING, read)?;
     Ok(Decoded { message: Message::from_parts(header, data), format: Format::Struct, non_finite })
 }
 
@@ -73,9 +74,9 @@ fn inspect(frame: &[u8]) -> Option<(usize, Option<Header>, bool)> {
 }
 
 /// The one value in the text, without the white space around it.
-fn read(text: &ByteString) -> Result<Json, serde_json::Error> {
+fn read(text: &str) -> Result<((), Option<Range<usize>>), serde_json::Error> {
     let raw: &RawValue = serde_json::from_str(text)?;
-    Ok(Json::from_valid(text.slice_ref(raw.get())))
+    Ok(((), Some(range_of(raw.get(), text))))
 }
 
 fn xor(bytes: &[u8]) -> u8 {
