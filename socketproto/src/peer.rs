@@ -256,7 +256,7 @@ impl<R> PendingCall<R> {
             timeout: DEFAULT_CALL_TIMEOUT,
             response: None,
             unsent: Some(serde_json::to_vec(data)),
-            pending: Pending::Over,
+            pending: Pending::default(),
             counted: None,
             answer: PhantomData,
         }
@@ -336,16 +336,18 @@ impl<R: DeserializeOwned> Future for PendingCall<R> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if let Some(data) = this.unsent.take() {
-            match data {
-                Ok(data) => this.pending = Pending::Unsent(this.request(data)),
-                Err(source) => {
-                    return Poll::Ready(Err(Error::Encode { operation: this.operation(), source }));
-                }
+        let outcome = match this.unsent.take() {
+            None => this.pending.poll(this.peer.link(), cx),
+            Some(Ok(data)) => {
+                this.counted = this.peer.calls.as_ref().map(Counted::new);
+                let request = this.request(data);
+                this.pending.ask(this.peer.link(), request, cx)
             }
-            this.counted = this.peer.calls.as_ref().map(Counted::new);
-        }
-        let outcome = std::task::ready!(this.pending.poll(this.peer.link(), cx));
+            Some(Err(source)) => {
+                return Poll::Ready(Err(Error::Encode { operation: this.operation(), source }));
+            }
+        };
+        let outcome = std::task::ready!(outcome);
         this.counted = None;
         Poll::Ready(this.judge(outcome))
     }

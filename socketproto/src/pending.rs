@@ -5,49 +5,37 @@ use std::task::{Context, Poll};
 use crate::link::Link;
 use crate::session::{CallFailure, CallKey, CallOutcome, CloseReason, NewCall};
 
-/// How far a call has come. Whoever holds it holds the link too, and forgets it when it is dropped.
-pub(crate) enum Pending {
-    Unsent(NewCall),
-    Waiting(CallKey),
-    Over,
-}
+/// The wait for the outcome of something asked of a connection. Whoever holds it holds the link too, and forgets it when
+/// it is dropped.
+#[derive(Default)]
+pub(crate) struct Pending(Option<CallKey>);
 
 impl Pending {
-    /// Leaves a message for the connection, without waiting for what comes of it.
-    #[cfg(feature = "blocking")]
-    pub(crate) fn post(&mut self, link: &Link) -> Result<(), CloseReason> {
-        match std::mem::replace(self, Self::Over) {
-            Self::Unsent(new) => link.post(new),
-            Self::Waiting(_) | Self::Over => Ok(()),
+    /// Asks. The link keeps the waker, so that there is nothing to look for yet, unless the connection has ended.
+    pub(crate) fn ask(&mut self, link: &Link, new: NewCall, cx: &Context<'_>) -> Poll<CallOutcome> {
+        match link.call(cx.waker(), new) {
+            Ok(call) => {
+                self.0 = Some(call);
+                Poll::Pending
+            }
+            Err(outcome) => Poll::Ready(outcome),
         }
     }
 
     /// The outcome, once.
     pub(crate) fn poll(&mut self, link: &Link, cx: &Context<'_>) -> Poll<CallOutcome> {
-        match std::mem::replace(self, Self::Over) {
-            // The link keeps the waker, so there is nothing to look for yet.
-            Self::Unsent(new) => match link.call(cx.waker(), new) {
-                Ok(call) => {
-                    *self = Self::Waiting(call);
-                    Poll::Pending
-                }
-                Err(outcome) => Poll::Ready(outcome),
-            },
-            Self::Waiting(call) => {
-                let outcome = link.poll_call(call, cx);
-                if outcome.is_pending() {
-                    *self = Self::Waiting(call);
-                }
-                outcome
-            }
-            Self::Over => Poll::Ready(Err(CallFailure::Lost(CloseReason::Local))),
+        let Some(call) = self.0 else { return Poll::Ready(Err(CallFailure::Lost(CloseReason::Local))) };
+        let outcome = link.poll_call(call, cx);
+        if outcome.is_ready() {
+            self.0 = None;
         }
+        outcome
     }
 
     /// Nobody waits for it any more.
     pub(crate) fn forget(&self, link: &Link) {
-        if let Self::Waiting(call) = self {
-            link.cancel(*call);
+        if let Some(call) = self.0 {
+            link.cancel(call);
         }
     }
 }
@@ -82,7 +70,7 @@ mod tests {
         let mut inbox = Inbox::default();
         inbox.put_back(received());
         link.end(&CloseReason::Peer, inbox);
-        let poll = || Pending::Unsent(receive()).poll(&link, &Context::from_waker(Waker::noop()));
+        let poll = || Pending::default().ask(&link, receive(), &Context::from_waker(Waker::noop()));
         assert_eq!(poll(), Poll::Ready(Ok(Done::Received(Box::new(received())))));
         assert_eq!(poll(), Poll::Ready(Err(CallFailure::Unsent(Some(CloseReason::Peer)))));
     }

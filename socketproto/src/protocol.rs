@@ -218,10 +218,7 @@ impl Protocol {
 
     fn start<T>(&self, new: NewCall, early: Option<Error>, finish: Finish<T>) -> ProtocolCall<T> {
         let (key, kind, timeout) = ((new.service_id, new.data_id), new.kind, new.timeout);
-        let state = match early {
-            None => Ok(Pending::Unsent(new)),
-            Some(error) => Err(Some(error)),
-        };
+        let state = early.map_or_else(|| State::Unsent(new), State::Failed);
         ProtocolCall { state, peer: self.0.clone(), key, kind, timeout, finish }
     }
 }
@@ -266,13 +263,19 @@ fn reserved(service_id: ServiceId) -> Option<Error> {
 /// ```
 #[must_use = "it begins when it is awaited"]
 pub struct ProtocolCall<T> {
-    /// What was wrong from the start, else the wait.
-    state: Result<Pending, Option<Error>>,
+    state: State,
     peer: Peer,
     key: (ServiceId, DataId),
     kind: CallKind,
     timeout: Duration,
     finish: Finish<T>,
+}
+
+enum State {
+    /// Something was wrong from the start.
+    Failed(Error),
+    Unsent(NewCall),
+    Asked(Pending),
 }
 
 /// Makes what a caller gets of the outcome.
@@ -318,10 +321,11 @@ impl ProtocolCall<bool> {
     /// wait where nobody sees how many do.
     pub(crate) fn post(mut self) -> bool {
         let peer = &self.peer;
-        let left = match &mut self.state {
-            Ok(_) if !peer.is_ready() => Err("the connection is not ready".to_owned()),
-            Ok(pending) => pending.post(peer.link()).map_err(|reason| reason.to_string()),
-            Err(error) => Err(error.take().unwrap_or(Error::ShutDown).to_string()),
+        let left = match std::mem::replace(&mut self.state, State::Asked(Pending::default())) {
+            State::Failed(error) => Err(error.to_string()),
+            State::Unsent(_) if !peer.is_ready() => Err("the connection is not ready".to_owned()),
+            State::Unsent(new) => peer.link().post(new).map_err(|reason| reason.to_string()),
+            State::Asked(_) => Ok(()),
         };
         let Err(error) = left else { return true };
         let channel = peer.channel_name();
@@ -335,21 +339,24 @@ impl<T> Future for ProtocolCall<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         let this = &mut *self;
-        let outcome = match &mut this.state {
-            Ok(pending) => {
-                let outcome = std::task::ready!(pending.poll(this.peer.link(), cx));
-                this.judge(outcome)
+        let mut pending = Pending::default();
+        let outcome = match std::mem::replace(&mut this.state, State::Asked(Pending::default())) {
+            State::Failed(error) => return Poll::Ready((this.finish)(&this.peer, Err(error))),
+            State::Unsent(new) => pending.ask(this.peer.link(), new, cx),
+            State::Asked(asked) => {
+                pending = asked;
+                pending.poll(this.peer.link(), cx)
             }
-            // A call that is polled after it was over finds no error left.
-            Err(error) => Err(error.take().unwrap_or(Error::ShutDown)),
         };
+        this.state = State::Asked(pending);
+        let outcome = this.judge(std::task::ready!(outcome));
         Poll::Ready((this.finish)(&this.peer, outcome))
     }
 }
 
 impl<T> Drop for ProtocolCall<T> {
     fn drop(&mut self) {
-        if let Ok(pending) = &self.state {
+        if let State::Asked(pending) = &self.state {
             pending.forget(self.peer.link());
         }
     }

@@ -88,6 +88,6 @@ impl Gatekeeper {
 
 fn context(incoming: &Incoming, link: &Arc<Link>) -> Call<()> {
     let mut request = Request::new(Peer::of_handler(Arc::clone(link)));
-    request.set(incoming.header, incoming.data.clone(), incoming.route.name);
+    request.set(incoming.header, incoming.data.clone(), incoming.name);
     request.call(&State::new((), Door::new(drop)))
 }

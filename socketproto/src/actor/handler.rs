@@ -182,8 +182,8 @@ impl<S: Service> HandlerActor<S> {
                 break;
             }
             let Some(job) = batch.jobs.pop_front() else { break };
-            request.set(job.header, job.data, job.route.name);
-            self.serve(&link, &request, job.request, job.route.entry);
+            request.set(job.header, job.data, job.name);
+            self.serve(&link, &request, job.request, job.entry);
             if S::SERVICE.has_own_thread() {
                 link.reply(&mut self.replies);
             }

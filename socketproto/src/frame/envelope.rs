@@ -3,34 +3,36 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Unexpected, Visitor};
 use serde_json::value::RawValue;
 
+use super::range_of;
 use crate::id::{DataId, ServiceId, Status};
 use crate::message::MAX_MESSAGE_ID;
 
 /// The object of a frame.
 #[derive(Default)]
-pub(super) struct Envelope<'a> {
+pub(super) struct Envelope {
     pub(super) data_id: Option<DataId>,
     pub(super) service_id: Option<ServiceId>,
     pub(super) status: Option<Status>,
-    /// One JSON value.
-    pub(super) data: Option<&'a str>,
+    /// Where the data are in the text, one JSON value.
+    pub(super) data: Option<Range<usize>>,
     pub(super) message_id: Option<u64>,
 }
 
-impl<'a> Envelope<'a> {
+impl Envelope {
     /// Reads the object: at once where it has the five keys alone, which all peers write, else with more care.
-    pub(super) fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
+    pub(super) fn parse(text: &str) -> Result<Self, serde_json::Error> {
         Self::parse_by::<Known>(text).or_else(|_| Self::parse_by::<Spelt<'_>>(text))
     }
 
-    fn parse_by<K: Deserialize<'a> + Into<Key>>(text: &'a str) -> Result<Self, serde_json::Error> {
+    fn parse_by<'a, K: Deserialize<'a> + Into<Key>>(text: &'a str) -> Result<Self, serde_json::Error> {
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        let envelope = deserializer.deserialize_map(Keys::<K>(PhantomData))?;
+        let envelope = deserializer.deserialize_map(Keys::<K>(text, PhantomData))?;
         deserializer.end().map(|()| envelope)
     }
 }
@@ -103,17 +105,17 @@ impl From<Spelt<'_>> for Key {
     }
 }
 
-/// Reads the object key by key.
-struct Keys<K>(PhantomData<K>);
+/// Reads the object that this text is, key by key.
+struct Keys<'a, K>(&'a str, PhantomData<K>);
 
-impl<'de, K: Deserialize<'de> + Into<Key>> Visitor<'de> for Keys<K> {
-    type Value = Envelope<'de>;
+impl<'de, K: Deserialize<'de> + Into<Key>> Visitor<'de> for Keys<'de, K> {
+    type Value = Envelope;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope<'de>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope, A::Error> {
         let mut envelope = Envelope::default();
         while let Some(key) = map.next_key::<K>()? {
             match key.into() {
@@ -122,7 +124,10 @@ impl<'de, K: Deserialize<'de> + Into<Key>> Visitor<'de> for Keys<K> {
                     set(&mut envelope.service_id, SERVICE_ID, map.next_value_seed(SERVICE_ID_VALUE)?)?;
                 }
                 Key::Status => set(&mut envelope.status, STATUS, map.next_value_seed(STATUS_VALUE)?)?,
-                Key::Data => set(&mut envelope.data, DATA, map.next_value::<&RawValue>()?.get())?,
+                Key::Data => {
+                    let data = map.next_value::<&RawValue>()?.get();
+                    set(&mut envelope.data, DATA, range_of(data, self.0))?;
+                }
                 Key::MessageId => {
                     set(&mut envelope.message_id, MESSAGE_ID, map.next_value_seed(MESSAGE_ID_VALUE)?)?;
                 }

@@ -15,7 +15,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::Error;
 
 use super::envelope::{DATA_ID, Envelope, SERVICE_ID, is_message_id};
-use super::{Decoded, EncodeError, Format, FrameError, MAX_NESTING, layout, malformed, parse, range_of};
+use super::{Decoded, EncodeError, Format, FrameError, MAX_NESTING, layout, malformed, parse};
 use crate::message::{Header, Message};
 
 pub(super) fn decode(mut frame: Bytes) -> Result<Decoded, FrameError> {
@@ -50,11 +50,11 @@ pub(super) fn encode(header: &Header, data: &[u8], out: &mut BytesMut) -> Result
 
 fn read(text: &str) -> Result<(Header, Option<Range<usize>>), serde_json::Error> {
     let Envelope { data_id, service_id, status, data, message_id } =
-        layout::read(text).map_or_else(|| Envelope::parse(text), Ok)?;
+        layout::read(text.as_bytes()).map_or_else(|| Envelope::parse(text), Ok)?;
     let data_id = data_id.ok_or_else(|| serde_json::Error::missing_field(DATA_ID))?;
     let service_id = service_id.ok_or_else(|| serde_json::Error::missing_field(SERVICE_ID))?;
     let header = Header { service_id, data_id, status: status.unwrap_or_default(), message_id };
-    Ok((header, data.map(|data| range_of(data, text))))
+    Ok((header, data))
 }
 
 /// `{}`.

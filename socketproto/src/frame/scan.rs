@@ -89,58 +89,57 @@ fn skip_key(text: &[u8]) -> Option<&[u8]> {
     Some(skip_space(rest))
 }
 
-/// Behind a string, given what is behind its opening quote.
+/// Behind a string, given what is behind its opening quote. Eight bytes at a time: most strings are short.
 fn skip_string(text: &[u8]) -> Option<&[u8]> {
-    let mut rest = text;
-    loop {
-        rest = skip_plain(rest);
-        rest = match rest {
+    let (mut rest, mut words) = (text, 0_usize);
+    while let Some((word, after)) = rest.split_first_chunk() {
+        let special = special_bytes(u64::from_le_bytes(*word));
+        if special == 0 {
+            words = words.saturating_add(1);
+            rest = if words % SHORT == 0 { skip_steps(after) } else { after };
+            continue;
+        }
+        rest = match rest.get(special.trailing_zeros() as usize / 8..)? {
             [b'"', after @ ..] => return Some(after),
-            [b'\\', b'u', a, b, c, d, after @ ..]
-                if [a, b, c, d].iter().all(|digit| digit.is_ascii_hexdigit()) =>
-            {
-                after
-            }
-            [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', after @ ..] => after,
+            [b'\\', escaped @ ..] => skip_escape(escaped)?,
             _ => return None,
+        };
+    }
+    loop {
+        rest = match rest.split_first()? {
+            (b'"', after) => return Some(after),
+            (b'\\', escaped) => skip_escape(escaped)?,
+            (0..0x20, _) => return None,
+            (_, after) => after,
         };
     }
 }
 
-/// Behind the characters that stand for themselves.
-fn skip_plain(text: &[u8]) -> &[u8] {
-    // Most strings are short. What is longer goes in steps without branches, which become vector instructions.
-    let (first, behind) = text.split_at_checked(SHORT).unwrap_or((text, &[]));
-    let at = plain(first);
-    if at < first.len() || behind.is_empty() {
-        return text.get(at..).unwrap_or_default();
+fn skip_escape(text: &[u8]) -> Option<&[u8]> {
+    match text {
+        [b'u', digits @ ..] => {
+            let (digits, after) = digits.split_at_checked(4)?;
+            digits.iter().all(u8::is_ascii_hexdigit).then_some(after)
+        }
+        [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', after @ ..] => Some(after),
+        _ => None,
     }
-    let mut rest = behind;
+}
+
+/// Behind the steps of a long string in which all characters stand for themselves. They are looked at without branches,
+/// which becomes vector instructions.
+fn skip_steps(text: &[u8]) -> &[u8] {
+    let mut rest = text;
     while let Some((step, after)) = rest.split_at_checked(STEP) {
-        if step.iter().fold(false, |found, byte| found | is_special(*byte)) {
+        if step.iter().fold(false, |found, byte| found | matches!(byte, 0..0x20 | b'"' | b'\\')) {
             break;
         }
         rest = after;
     }
-    rest.get(plain(rest)..).unwrap_or_default()
+    rest
 }
 
-/// How many bytes at the beginning stand for themselves; eight at a time.
-fn plain(text: &[u8]) -> usize {
-    let mut rest = text;
-    while let Some((word, after)) = rest.split_first_chunk() {
-        let special = special_bytes(u64::from_le_bytes(*word));
-        if special != 0 {
-            let at = text.len().saturating_sub(rest.len());
-            return at.saturating_add(special.trailing_zeros() as usize / 8);
-        }
-        rest = after;
-    }
-    let at = rest.iter().position(|byte| is_special(*byte)).unwrap_or(rest.len());
-    text.len().saturating_sub(rest.len()).saturating_add(at)
-}
-
-/// The top bit of bytes that are special, as [`is_special`] says; right up to the first of them.
+/// The top bit of bytes that do not stand for themselves in a string; right up to the first of them.
 const fn special_bytes(word: u64) -> u64 {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     // A borrow comes from a smaller byte, so it spoils those behind it alone.
@@ -152,15 +151,11 @@ const fn special_bytes(word: u64) -> u64 {
     (control | quote | backslash) & (ONES * 0x80)
 }
 
-/// Bytes of a string that is short.
-const SHORT: usize = 64;
+/// Eight bytes times this are the most that a short string has.
+const SHORT: usize = 8;
 
 /// Bytes that are looked at together.
 const STEP: usize = 32;
-
-const fn is_special(byte: u8) -> bool {
-    matches!(byte, 0..0x20 | b'"' | b'\\')
-}
 
 fn skip_number(text: &[u8]) -> Option<&[u8]> {
     let mut rest = text.strip_prefix(b"-").unwrap_or(text);
@@ -285,7 +280,7 @@ mod tests {
 
     #[test]
     fn strings_of_any_length_end_at_their_quote() {
-        for length in [0, 1, 7, 8, 9, 16, SHORT - 1, SHORT, SHORT + 1, SHORT + STEP, SHORT + 2 * STEP + 9] {
+        for length in [0, 1, 7, 8, 9, 16, 8 * SHORT - 1, 8 * SHORT, 8 * SHORT + 1, 8 * SHORT + 2 * STEP + 9] {
             for special in ["", "\\n", "\n", "\\\"", "\\"] {
                 for at in 0..=length {
                     let plain = "x".repeat(length);
@@ -299,9 +294,11 @@ mod tests {
     fn eight_bytes_at_a_time_are_told_like_one() {
         for byte in u8::MIN..=u8::MAX {
             for at in 0..8 {
-                let mut text = [b'x'; 8];
-                text[at] = byte;
-                assert_eq!(plain(&text), if is_special(byte) { at } else { 8 }, "{byte:#04x} at {at}");
+                let mut word = [b'x'; 8];
+                word[at] = byte;
+                let special = matches!(byte, 0..0x20 | b'"' | b'\\');
+                let found = special_bytes(u64::from_le_bytes(word)).trailing_zeros() as usize / 8;
+                assert_eq!(found, if special { at } else { 8 }, "{byte:#04x} at {at}");
             }
         }
     }

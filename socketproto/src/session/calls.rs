@@ -178,6 +178,9 @@ impl Calls {
 
     /// The first call of a queue that no other call of its datum holds up.
     fn take_first(&mut self, pairing: Pairing, nested: bool) -> Option<Waiting> {
+        if pairing == Pairing::ById {
+            return if nested { &mut self.nested } else { &mut self.waiting }.pop_front();
+        }
         let queue = if nested { &self.nested } else { &self.waiting };
         let at = queue.iter().position(|waiting| !self.is_held_up(pairing, waiting.key()))?;
         let queue = if nested { &mut self.nested } else { &mut self.waiting };

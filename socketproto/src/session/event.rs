@@ -4,7 +4,6 @@ use std::fmt;
 
 use crate::id::Status;
 use crate::message::{Header, Json, Message};
-use crate::session::dispatch::Route;
 
 /// Names a request of the peer until it is answered.
 pub(crate) type RequestId = u64;
@@ -33,7 +32,10 @@ pub(crate) enum Event {
 #[derive(Debug)]
 pub(crate) struct Incoming {
     pub(crate) request: RequestId,
-    pub(crate) route: Route,
+    /// Which handler of the endpoint takes it, and which entry of its table.
+    pub(crate) handler: usize,
+    pub(crate) entry: usize,
+    pub(crate) name: &'static str,
     pub(crate) header: Header,
     pub(crate) data: Json,
 }

@@ -11,9 +11,9 @@ use crate::framing::{self, Deframer, Detected, Framer, Framing, FramingError, Pi
 use crate::id::{DataId, ServiceId, Status};
 use crate::message::{Header, Json, Message};
 use crate::session::calls::Match;
-use crate::session::dispatch::Untaken;
+use crate::session::dispatch::{Route, Untaken};
 use crate::session::event::{CloseReason, Done, Event, Incoming, RequestId};
-use crate::session::requests::Origin;
+use crate::session::requests::{Origin, Parked};
 use crate::session::{Exchange, Role, Session};
 
 /// How the TLS alert begins that a TLS server answers frames with, as a length: more than any frame can have.
@@ -196,13 +196,14 @@ impl Session {
         let Some(route) = self.config.dispatch.find(header.service_id, header.data_id).copied() else {
             return self.leave(request, header, data, origin, now);
         };
-        let incoming = Incoming { request, route, header, data };
+        let Route { handler, entry, name, timeout } = route;
+        let incoming = Incoming { request, handler, entry, name, header, data };
         if self.has_room() && !self.requests.has_parked() {
-            self.requests.start(&incoming, origin, now);
+            self.requests.start(&incoming, origin, timeout, now);
             self.events.push_back(Event::Dispatch(incoming));
             return;
         }
-        let found = self.requests.park(incoming, origin);
+        let found = self.requests.park(Parked { incoming, origin, timeout });
         let limits = &self.config.limits;
         // An old peer is left unread at the limit; a frame that was being read may exceed it.
         let grace = if self.hello == Exchange::Done { 0 } else { limits.max_frame };

@@ -4,7 +4,7 @@
 //! (service, datum) leave in the order of the requests (protocol.md section 6), so an outcome may have to be held.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
@@ -40,12 +40,21 @@ pub(super) struct Running {
     deadline: Instant,
 }
 
+/// A request that waits until another one ends.
+#[derive(Debug)]
+pub(super) struct Parked {
+    pub(super) incoming: Incoming,
+    pub(super) origin: Option<Origin>,
+    /// How long it may take, once it runs.
+    pub(super) timeout: Duration,
+}
+
 /// The requests of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     next: RequestId,
     running: FxHashMap<RequestId, Running>,
-    parked: VecDeque<(Incoming, Option<Origin>)>,
+    parked: VecDeque<Parked>,
     parked_bytes: usize,
     earliest: Earliest,
     order: Order,
@@ -62,10 +71,16 @@ impl Requests {
     }
 
     /// Counts the request as running until its outcome comes.
-    pub(super) fn start(&mut self, incoming: &Incoming, origin: Option<Origin>, now: Instant) {
-        let deadline = after(now, incoming.route.timeout);
+    pub(super) fn start(
+        &mut self,
+        incoming: &Incoming,
+        origin: Option<Origin>,
+        timeout: Duration,
+        now: Instant,
+    ) {
+        let deadline = after(now, timeout);
         self.earliest.add(deadline);
-        self.running.insert(incoming.request, Running { origin, handler: incoming.route.handler, deadline });
+        self.running.insert(incoming.request, Running { origin, handler: incoming.handler, deadline });
     }
 
     /// Ends a request; none where it is over already.
@@ -77,9 +92,9 @@ impl Requests {
     pub(super) fn cancel(&mut self, message_id: u64) -> Option<(RequestId, Running)> {
         let is_meant =
             |origin: &Option<Origin>| origin.is_some_and(|origin| origin.message_id == Some(message_id));
-        if let Some(at) = self.parked.iter().position(|(_, origin)| is_meant(origin)) {
-            let (incoming, _) = self.parked.remove(at)?;
-            self.parked_bytes -= cost(&incoming);
+        if let Some(at) = self.parked.iter().position(|parked| is_meant(&parked.origin)) {
+            let parked = self.parked.remove(at)?;
+            self.parked_bytes -= cost(&parked.incoming);
             return None;
         }
         let request = *self.running.iter().find(|(_, running)| is_meant(&running.origin))?.0;
@@ -100,16 +115,16 @@ impl Requests {
     }
 
     /// Sets a request aside until another one ends. Gives the bytes that are parked now.
-    pub(super) fn park(&mut self, incoming: Incoming, origin: Option<Origin>) -> usize {
-        self.parked_bytes += cost(&incoming);
-        self.parked.push_back((incoming, origin));
+    pub(super) fn park(&mut self, parked: Parked) -> usize {
+        self.parked_bytes += cost(&parked.incoming);
+        self.parked.push_back(parked);
         self.parked_bytes
     }
 
-    pub(super) fn unpark(&mut self) -> Option<(Incoming, Option<Origin>)> {
-        let (incoming, origin) = self.parked.pop_front()?;
-        self.parked_bytes -= cost(&incoming);
-        Some((incoming, origin))
+    pub(super) fn unpark(&mut self) -> Option<Parked> {
+        let parked = self.parked.pop_front()?;
+        self.parked_bytes -= cost(&parked.incoming);
+        Some(parked)
     }
 
     pub(super) fn parked_bytes(&self) -> usize {

@@ -13,7 +13,7 @@ use crate::session::Session;
 use crate::session::calls::{NewCall, Pairing};
 use crate::session::event::{CallFailure, CallKey, CallOutcome, CloseReason, Event, RequestId};
 use crate::session::hello::Cancel;
-use crate::session::requests::Origin;
+use crate::session::requests::{Origin, Parked};
 
 impl Session {
     /// The response id of a call. One that the call brings along is remembered for this connection.
@@ -76,8 +76,8 @@ impl Session {
     /// Starts parked requests while there is room.
     pub(super) fn resume(&mut self, now: Instant) {
         while self.has_room() && self.closed.is_none() {
-            let Some((incoming, origin)) = self.requests.unpark() else { return };
-            self.requests.start(&incoming, origin, now);
+            let Some(Parked { incoming, origin, timeout }) = self.requests.unpark() else { return };
+            self.requests.start(&incoming, origin, timeout, now);
             self.events.push_back(Event::Dispatch(incoming));
         }
     }

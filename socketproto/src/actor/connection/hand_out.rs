@@ -81,7 +81,7 @@ impl Connection {
 
     fn run(&mut self, incoming: Incoming) {
         // A route always names a handler of its endpoint.
-        if let Some(jobs) = self.jobs.get_mut(incoming.route.handler) {
+        if let Some(jobs) = self.jobs.get_mut(incoming.handler) {
             jobs.push(incoming);
         }
     }
