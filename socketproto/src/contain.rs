@@ -11,6 +11,7 @@ use crate::fault::Fault;
 
 /// Runs foreign code; a panic becomes a fault. The state is borrowed step by step, so it is whole afterwards, if not
 /// always as the service's author would wish.
+#[inline]
 pub(crate) fn contain<R>(code: impl FnOnce() -> R) -> Result<R, Fault> {
     catch_unwind(AssertUnwindSafe(code)).map_err(|payload| {
         tracing::error!("a handler panicked; its caller gets status 2 and the handler lives on");

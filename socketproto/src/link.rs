@@ -146,6 +146,7 @@ impl Link {
     }
 
     /// Leaves a call. Gives the key under which the outcome will be found; behind the end it has its outcome at once.
+    #[inline]
     pub(crate) fn call(&self, waker: &Waker, mut new: NewCall) -> Result<CallKey, CallOutcome> {
         let mut inner = self.lock();
         if let Some(reason) = &inner.end {
@@ -181,6 +182,7 @@ impl Link {
     }
 
     /// The outcome of a call, once.
+    #[inline]
     pub(crate) fn poll_call(&self, call: CallKey, cx: &Context<'_>) -> Poll<CallOutcome> {
         self.lock().slots.poll(call, cx)
     }
@@ -234,6 +236,7 @@ impl Link {
     }
 
     /// Whether so much is unsent that no further request may be run, `more` bytes included that are about to be left.
+    #[inline]
     pub(crate) fn is_congested(&self, more: usize) -> bool {
         self.unsent.load(Ordering::SeqCst) + self.left.load(Ordering::SeqCst) + more > UNSENT_MARK
     }
@@ -266,6 +269,7 @@ impl Link {
     }
 
     /// Hands out outcomes and wakes the callers.
+    #[inline]
     pub(crate) fn complete(&self, outcomes: &mut Vec<(CallKey, CallOutcome)>) {
         let mut wakers = Vec::with_capacity(outcomes.len());
         #[cfg(feature = "blocking")]
@@ -325,6 +329,7 @@ impl Link {
     }
 
     /// What was left is there: whoever takes it clears the mark first, and then looks under the lock.
+    #[inline]
     fn kick(&self) {
         // A look costs less than a change, and all but the first of a turn find the mark set.
         if !self.kicked.load(Ordering::Acquire) && !self.kicked.swap(true, Ordering::AcqRel) {
@@ -333,6 +338,7 @@ impl Link {
     }
 
     /// Nothing under the lock runs foreign code, so a poisoned lock holds sound data.
+    #[inline]
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -358,6 +364,7 @@ impl Inner {
     }
 
     /// Hands an outcome over; gives whom to wake.
+    #[inline]
     fn complete(&mut self, call: CallKey, outcome: CallOutcome) -> Option<Waker> {
         self.slots.complete(call, outcome).unwrap_or_else(|outcome| {
             self.take_back(outcome);

@@ -77,6 +77,7 @@ impl Json {
     }
 
     /// The JSON text.
+    #[inline]
     pub fn as_str(&self) -> &str {
         self.text.get(self.start..self.end).unwrap_or_default()
     }
@@ -92,6 +93,7 @@ impl Json {
     }
 
     /// Takes a text that is known to be one JSON value.
+    #[inline]
     pub(crate) fn from_valid(text: impl Into<ByteString>) -> Self {
         let text = text.into();
         let end = text.len();
@@ -99,6 +101,7 @@ impl Json {
     }
 
     /// Takes a part that is known to be one JSON value.
+    #[inline]
     pub(crate) fn part_of(text: ByteString, part: Range<usize>) -> Self {
         Self { text, start: part.start, end: part.end }
     }
@@ -192,16 +195,19 @@ impl Message {
     }
 
     /// Puts a message together from its parts.
+    #[inline]
     pub fn from_parts(header: Header, data: Json) -> Self {
         Self { header, data }
     }
 
     /// Takes the message apart.
+    #[inline]
     pub fn into_parts(self) -> (Header, Json) {
         (self.header, self.data)
     }
 
     /// What stands around the data.
+    #[inline]
     pub const fn header(&self) -> &Header {
         &self.header
     }

@@ -66,6 +66,7 @@ impl Peer {
         Operation { service_id, service_name, data_id, name, peer: Arc::clone(self.link().address()) }
     }
 
+    #[inline]
     pub(crate) fn link(&self) -> &Arc<Link> {
         match &self.held {
             Held::ByHandles(guard) => &guard.0,

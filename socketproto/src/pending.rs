@@ -12,6 +12,7 @@ pub(crate) struct Pending(Option<CallKey>);
 
 impl Pending {
     /// Asks. The link keeps the waker, so that there is nothing to look for yet, unless the connection has ended.
+    #[inline]
     pub(crate) fn ask(&mut self, link: &Link, new: NewCall, cx: &Context<'_>) -> Poll<CallOutcome> {
         match link.call(cx.waker(), new) {
             Ok(call) => {
@@ -23,6 +24,7 @@ impl Pending {
     }
 
     /// The outcome, once.
+    #[inline]
     pub(crate) fn poll(&mut self, link: &Link, cx: &Context<'_>) -> Poll<CallOutcome> {
         let Some(call) = self.0 else { return Poll::Ready(Err(CallFailure::Lost(CloseReason::Local))) };
         let outcome = link.poll_call(call, cx);
@@ -33,6 +35,7 @@ impl Pending {
     }
 
     /// Nobody waits for it any more.
+    #[inline]
     pub(crate) fn forget(&self, link: &Link) {
         if let Some(call) = self.0 {
             link.cancel(call);

@@ -18,6 +18,7 @@ use super::envelope::{DATA_ID, Envelope, SERVICE_ID, is_message_id};
 use super::{Decoded, EncodeError, Format, FrameError, MAX_NESTING, layout, malformed, parse};
 use crate::message::{Header, Message};
 
+#[inline]
 pub(super) fn decode(mut frame: Bytes) -> Result<Decoded, FrameError> {
     let Some((text, checksum)) = frame.split_last_chunk().filter(|(text, _)| text.len() >= MIN_TEXT) else {
         let length = frame.len();
@@ -36,6 +37,7 @@ pub(super) fn decode(mut frame: Bytes) -> Result<Decoded, FrameError> {
     Ok(Decoded { message: Message::from_parts(header, data), format: Format::Json, non_finite })
 }
 
+#[inline]
 pub(super) fn encode(header: &Header, data: &[u8], out: &mut BytesMut) -> Result<(), EncodeError> {
     if let Some(found) = header.message_id.filter(|id| !is_message_id(*id)) {
         return Err(EncodeError::MessageIdOutOfRange { found });
@@ -48,6 +50,7 @@ pub(super) fn encode(header: &Header, data: &[u8], out: &mut BytesMut) -> Result
     Ok(())
 }
 
+#[inline]
 fn read(text: &str) -> Result<(Header, Option<Range<usize>>), serde_json::Error> {
     let Envelope { data_id, service_id, status, data, message_id } =
         layout::read(text.as_bytes()).map_or_else(|| Envelope::parse(text), Ok)?;

@@ -14,6 +14,7 @@ use crate::id::{DataId, ServiceId, Status};
 use crate::message::Header;
 
 /// Appends the object; equal messages have equal bytes in every language.
+#[inline]
 pub(super) fn write(header: &Header, data: &[u8], out: &mut BytesMut) {
     put_number(out, DATA_ID, header.data_id.value());
     put_number(out, SERVICE_ID, header.service_id.value());
@@ -27,6 +28,7 @@ pub(super) fn write(header: &Header, data: &[u8], out: &mut BytesMut) {
 }
 
 /// Reads the object; none where it has another layout, or is none.
+#[inline]
 pub(super) fn read(text: &[u8]) -> Option<Envelope> {
     let (data_id, rest) = number(text.strip_prefix(DATA_ID)?)?;
     let (service_id, rest) = number(rest.strip_prefix(SERVICE_ID)?)?;
@@ -50,6 +52,7 @@ pub(super) fn read(text: &[u8]) -> Option<Envelope> {
 }
 
 /// A number as JSON writes it, and what comes behind; none above all that a field takes.
+#[inline]
 fn number(text: &[u8]) -> Option<(u64, &[u8])> {
     let (first, mut rest) = text.split_first()?;
     let mut value = digit(*first)?;
@@ -64,11 +67,13 @@ fn number(text: &[u8]) -> Option<(u64, &[u8])> {
     Some((value, rest))
 }
 
+#[inline]
 fn digit(byte: u8) -> Option<u64> {
     let digit = byte.wrapping_sub(b'0');
     (digit < 10).then_some(u64::from(digit))
 }
 
+#[inline]
 fn put_number(out: &mut BytesMut, key: &[u8], number: impl itoa::Integer) {
     out.put_slice(key);
     out.put_slice(itoa::Buffer::new().format(number).as_bytes());

@@ -102,6 +102,7 @@ pub enum EncodeError {
 ///
 /// # Errors
 /// [`FrameError::Checksum`] comes before all else that may be wrong with a frame.
+#[inline]
 pub fn decode(frame: Bytes) -> Result<Decoded, FrameError> {
     match frame.first() {
         None => Err(malformed("an empty frame")),
@@ -135,6 +136,7 @@ pub fn encode(format: Format, header: &Header, data: &str, out: &mut BytesMut) -
 }
 
 /// The same, for data that a serialiser has written, which is UTF-8.
+#[inline]
 pub(crate) fn encode_bytes(
     format: Format,
     header: &Header,
@@ -161,6 +163,7 @@ impl fmt::Display for Format {
 
 /// Reads a JSON text under the rules both formats share: UTF-8, nesting, and the bare words of Python's `json`. `read`
 /// gives what stands around the data, and where they are; true beside the data says that there were such words.
+#[inline]
 fn parse<T>(
     text: Bytes,
     nesting: usize,
@@ -183,6 +186,7 @@ fn parse<T>(
     }
 }
 
+#[inline]
 fn part(text: ByteString, data: Option<Range<usize>>) -> Json {
     data.map_or(Json::NULL, |data| Json::part_of(text, data))
 }

@@ -5,6 +5,7 @@
 
 /// What is left of the text behind the value it begins with; none where it begins with no value, or with one that nests
 /// deeper than 128. White space before the value is none of it.
+#[inline]
 pub(super) fn skip_value(text: &[u8]) -> Option<&[u8]> {
     let mut open = Containers::default();
     let mut rest = text;
@@ -84,12 +85,14 @@ impl Containers {
 }
 
 /// Behind a key, given what is behind its opening quote, and the colon.
+#[inline]
 fn skip_key(text: &[u8]) -> Option<&[u8]> {
     let rest = skip_space(skip_string(text)?).strip_prefix(b":")?;
     Some(skip_space(rest))
 }
 
 /// Behind a string, given what is behind its opening quote. Eight bytes at a time: most strings are short.
+#[inline]
 fn skip_string(text: &[u8]) -> Option<&[u8]> {
     let (mut rest, mut words) = (text, 0_usize);
     while let Some((word, after)) = rest.split_first_chunk() {
@@ -140,6 +143,7 @@ fn skip_steps(text: &[u8]) -> &[u8] {
 }
 
 /// The top bit of bytes that do not stand for themselves in a string; right up to the first of them.
+#[inline]
 const fn special_bytes(word: u64) -> u64 {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     // A borrow comes from a smaller byte, so it spoils those behind it alone.
@@ -157,6 +161,7 @@ const SHORT: usize = 8;
 /// Bytes that are looked at together.
 const STEP: usize = 32;
 
+#[inline]
 fn skip_number(text: &[u8]) -> Option<&[u8]> {
     let mut rest = text.strip_prefix(b"-").unwrap_or(text);
     rest = rest.strip_prefix(b"0").map_or_else(|| skip_digits(rest), Some)?;
@@ -173,11 +178,13 @@ fn skip_number(text: &[u8]) -> Option<&[u8]> {
 }
 
 /// Behind one digit or more.
+#[inline]
 fn skip_digits(text: &[u8]) -> Option<&[u8]> {
     let at = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
     if at == 0 { None } else { text.get(at..) }
 }
 
+#[inline]
 fn skip_space(text: &[u8]) -> &[u8] {
     match text {
         [b' ' | b'\t' | b'\n' | b'\r', ..] => {

@@ -8,6 +8,7 @@ use memchr::memchr2;
 /// Whether a JSON text nests deeper than `limit`, counted over the brackets outside its strings.
 ///
 /// The text need not be JSON: a parser that comes after finds that out.
+#[inline]
 pub fn nests_deeper(text: &[u8], limit: usize) -> bool {
     // Few brackets cannot nest deep, and counting them all, strings or not, is a loop without branches.
     if text.len() <= limit || count_opening(text) <= limit {

@@ -35,6 +35,7 @@ impl Decoder for LengthDecoder {
     type Item = Piece;
     type Error = FramingError;
 
+    #[inline]
     fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Piece>, FramingError> {
         let Some((prefix, body)) = src.split_first_chunk() else {
             return Ok(None);
@@ -58,6 +59,7 @@ impl Decoder for LengthDecoder {
 }
 
 /// Appends one frame to `out`; see [`Framer::frame`](super::Framer::frame).
+#[inline]
 pub(super) fn frame<E>(
     out: &mut BytesMut,
     payload: impl FnOnce(&mut BytesMut) -> Result<(), E>,

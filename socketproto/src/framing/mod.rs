@@ -92,6 +92,7 @@ impl Deframer {
     }
 
     /// Sets the limit. It holds at once, also for a frame that has begun.
+    #[inline]
     pub fn set_max_frame(&mut self, max_frame: usize) {
         match &mut self.0 {
             Inner::Stp(decoder) => decoder.set_max_frame(max_frame),
@@ -113,6 +114,7 @@ impl Decoder for Deframer {
     type Item = Piece;
     type Error = FramingError;
 
+    #[inline]
     fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Piece>, FramingError> {
         match &mut self.0 {
             Inner::Stp(decoder) => decoder.decode(src),

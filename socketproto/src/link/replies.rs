@@ -52,6 +52,7 @@ impl Replies {
     }
 
     /// The outcomes in order, with the reply as JSON or the fault's message, which are UTF-8.
+    #[inline]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (RequestId, Status, &[u8])> {
         let mut rest = &*self.text;
         self.list.iter().map(move |reply| {

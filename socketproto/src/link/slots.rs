@@ -26,6 +26,7 @@ enum State {
 
 impl Slots {
     /// A slot for one more call.
+    #[inline]
     pub(super) fn insert(&mut self, waker: &Waker) -> CallKey {
         self.serial = self.serial.wrapping_add(1);
         let slot = Slot { serial: self.serial, state: State::Waiting(waker.clone()) };
@@ -33,6 +34,7 @@ impl Slots {
     }
 
     /// The outcome of a call, once.
+    #[inline]
     pub(super) fn poll(&mut self, call: CallKey, cx: &Context<'_>) -> Poll<CallOutcome> {
         if let Some(Slot { state: State::Waiting(waker), .. }) = self.slot(call) {
             waker.clone_from(cx.waker());
@@ -44,6 +46,7 @@ impl Slots {
 
     /// Puts an outcome where its caller finds it, and gives whom to wake; gives the outcome back where the caller has
     /// gone.
+    #[inline]
     pub(super) fn complete(
         &mut self,
         call: CallKey,
@@ -57,6 +60,7 @@ impl Slots {
     }
 
     /// Removes a call: none where there is no such, else its outcome where it has come.
+    #[inline]
     pub(super) fn remove(&mut self, call: CallKey) -> Option<Option<CallOutcome>> {
         self.slot(call)?;
         Some(match self.slots.try_remove(index(call))?.state {
@@ -77,6 +81,7 @@ impl Slots {
         wakers
     }
 
+    #[inline]
     fn slot(&mut self, call: CallKey) -> Option<&mut Slot> {
         self.slots.get_mut(index(call)).filter(|slot| u64::from(slot.serial) == call >> 32)
     }

@@ -28,6 +28,7 @@ impl Request {
     }
 
     /// Makes it the peer's next request.
+    #[inline]
     pub(crate) fn set(&mut self, header: Header, data: Json, name: &'static str) {
         (self.header, self.data, self.name) = (header, data, name);
     }

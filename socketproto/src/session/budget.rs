@@ -41,10 +41,12 @@ impl Budget {
 pub(super) struct Earliest(Option<Instant>);
 
 impl Earliest {
+    #[inline]
     pub(super) fn add(&mut self, deadline: Instant) {
         self.0 = Some(self.0.map_or(deadline, |known| known.min(deadline)));
     }
 
+    #[inline]
     pub(super) fn get(&self) -> Option<Instant> {
         self.0
     }
@@ -60,6 +62,7 @@ impl Earliest {
 }
 
 /// The time this much later, or [`NEVER`].
+#[inline]
 pub(crate) fn after(now: Instant, duration: Duration) -> Instant {
     now + duration.min(NEVER)
 }

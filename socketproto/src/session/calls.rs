@@ -153,6 +153,7 @@ impl Calls {
     }
 
     /// Lets a call wait for its turn.
+    #[inline]
     pub(super) fn enqueue(&mut self, new: NewCall, response: ServiceId, now: Instant) {
         let deadline = after(now, new.timeout);
         self.earliest.add(deadline);
@@ -161,6 +162,7 @@ impl Calls {
     }
 
     /// The next call that can be written now, with its message id where ids are agreed.
+    #[inline]
     pub(super) fn next_to_send(&mut self, pairing: Pairing, window: usize) -> Option<(Waiting, Option<u64>)> {
         let waiting = match self.take_first(pairing, true) {
             Some(nested) => nested,
@@ -171,12 +173,14 @@ impl Calls {
         Some((waiting, message_id))
     }
 
+    #[inline]
     pub(super) fn next_message_id(&mut self) -> u64 {
         self.last_message_id = self.last_message_id % MAX_MESSAGE_ID + 1;
         self.last_message_id
     }
 
     /// The first call of a queue that no other call of its datum holds up.
+    #[inline]
     fn take_first(&mut self, pairing: Pairing, nested: bool) -> Option<Waiting> {
         if pairing == Pairing::ById {
             return if nested { &mut self.nested } else { &mut self.waiting }.pop_front();
@@ -196,6 +200,7 @@ impl Calls {
     }
 
     /// The call has been written.
+    #[inline]
     pub(super) fn sent(&mut self, waiting: &Waiting, message_id: Option<u64>) {
         let outstanding = Outstanding {
             call: waiting.new.call,
@@ -214,6 +219,7 @@ impl Calls {
     }
 
     /// Finds the call a response belongs to, and ends it.
+    #[inline]
     pub(super) fn complete(
         &mut self,
         response: ServiceId,
@@ -324,6 +330,7 @@ impl Calls {
     }
 
     /// The calls of handlers that are not over.
+    #[inline]
     pub(super) fn nested(&self) -> usize {
         self.outstanding.nested + self.nested.len()
     }

@@ -150,6 +150,7 @@ impl Dispatch {
     }
 
     /// The callback of a message, in the seed's order of priority.
+    #[inline]
     pub(crate) fn find(&self, service_id: ServiceId, data_id: DataId) -> Option<&Route> {
         self.exact
             .get(&(service_id, data_id))
@@ -197,6 +198,7 @@ impl Dispatch {
     }
 
     /// The response id of a request id.
+    #[inline]
     pub(crate) fn response_of(&self, request: ServiceId) -> Option<ServiceId> {
         self.services.get(&request).copied()
     }
@@ -214,6 +216,7 @@ impl Dispatch {
     }
 
     /// Whether messages of this id are responses.
+    #[inline]
     pub(crate) fn is_response(&self, service_id: ServiceId) -> bool {
         self.responses.contains_key(&service_id)
     }

@@ -36,6 +36,7 @@ impl Session {
         self.framer = Framer::new(framing);
     }
 
+    #[inline]
     pub(super) fn handle_piece(&mut self, piece: Piece, now: Instant) {
         match piece {
             Piece::Frame(frame) => self.handle_frame(frame, now),
@@ -81,6 +82,7 @@ impl Session {
         self.close(reason);
     }
 
+    #[inline]
     fn handle_frame(&mut self, frame: Bytes, now: Instant) {
         let bytes = frame.len();
         match frame::decode(frame) {
@@ -137,6 +139,7 @@ impl Session {
         }
     }
 
+    #[inline]
     pub(super) fn handle_message(&mut self, message: Message, format: Format, now: Instant) {
         let (header, data) = message.into_parts();
         if header.service_id.is_reserved() {
@@ -162,11 +165,13 @@ impl Session {
     }
 
     /// Whether the gate lets a message through (protocol.md 5.3).
+    #[inline]
     fn may_pass(&self, service_id: ServiceId, data_id: DataId) -> bool {
         !self.is_gated() || self.config.dispatch.is_whitelisted(service_id, data_id)
     }
 
     /// A request, or a message of a service that nobody declared: the latter is never answered.
+    #[inline]
     fn handle_request(&mut self, header: Header, data: Json, origin: Option<Origin>, now: Instant) {
         if self.draining {
             debug!(message = %self.config.dispatch.describe(&header), "dropped: the endpoint shuts down");
@@ -185,6 +190,7 @@ impl Session {
     }
 
     /// Finds who takes a message.
+    #[inline]
     fn route(
         &mut self,
         request: RequestId,
@@ -247,6 +253,7 @@ impl Session {
         }
     }
 
+    #[inline]
     fn handle_response(&mut self, header: Header, data: Json, now: Instant) {
         match self.calls.complete(header.service_id, header.data_id, header.message_id) {
             Match::Call(call) => {
@@ -288,6 +295,7 @@ impl Session {
     }
 }
 
+#[inline]
 pub(super) fn origin(response: ServiceId, header: &Header, format: Format) -> Origin {
     Origin { response, data_id: header.data_id, message_id: header.message_id, format }
 }

@@ -62,6 +62,7 @@ pub(super) struct Requests {
 
 impl Requests {
     /// Names a request, and takes its place in the order of answers.
+    #[inline]
     pub(super) fn open(&mut self, origin: Option<&Origin>) -> RequestId {
         self.next += 1;
         if let Some(origin) = origin.filter(|origin| origin.message_id.is_none()) {
@@ -71,6 +72,7 @@ impl Requests {
     }
 
     /// Counts the request as running until its outcome comes.
+    #[inline]
     pub(super) fn start(
         &mut self,
         incoming: &Incoming,
@@ -84,6 +86,7 @@ impl Requests {
     }
 
     /// Ends a request; none where it is over already.
+    #[inline]
     pub(super) fn finish(&mut self, request: RequestId) -> Option<Running> {
         self.running.remove(&request)
     }
@@ -110,6 +113,7 @@ impl Requests {
         self.running.contains_key(&request)
     }
 
+    #[inline]
     pub(super) fn running(&self) -> usize {
         self.running.len()
     }
@@ -121,16 +125,19 @@ impl Requests {
         self.parked_bytes
     }
 
+    #[inline]
     pub(super) fn unpark(&mut self) -> Option<Parked> {
         let parked = self.parked.pop_front()?;
         self.parked_bytes -= cost(&parked.incoming);
         Some(parked)
     }
 
+    #[inline]
     pub(super) fn parked_bytes(&self) -> usize {
         self.parked_bytes
     }
 
+    #[inline]
     pub(super) fn has_parked(&self) -> bool {
         !self.parked.is_empty()
     }
@@ -162,6 +169,7 @@ impl Requests {
     }
 
     /// Whether the outcome may leave at once; else it is held until the answers before it have left.
+    #[inline]
     pub(super) fn may_leave(&self, origin: &Origin, request: RequestId) -> bool {
         origin.message_id.is_some() || self.order.is_first(origin.key(), request)
     }
@@ -172,6 +180,7 @@ impl Requests {
     }
 
     /// After an answer has left: the next one that was held for it.
+    #[inline]
     pub(super) fn next_held(&mut self, origin: &Origin) -> Option<(Origin, Answer)> {
         if origin.message_id.is_some() { None } else { self.order.advance(origin.key()) }
     }
@@ -199,6 +208,7 @@ struct Place {
 }
 
 impl Order {
+    #[inline]
     fn open(&mut self, key: Key, request: RequestId) {
         self.0.entry(key).or_default().push_back(Place { request, held: None });
     }

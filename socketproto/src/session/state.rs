@@ -25,6 +25,7 @@ impl Session {
     }
 
     /// Whether calls are sent at once.
+    #[inline]
     pub(crate) fn is_ready(&self) -> bool {
         self.ready && self.closed.is_none()
     }
@@ -54,16 +55,19 @@ impl Session {
     }
 
     /// Whether a secret is set and the peer has yet to prove it.
+    #[inline]
     pub(super) fn is_gated(&self) -> bool {
         self.config.secret && !self.auth.is_trusted()
     }
 
     /// Bytes of the largest frame that is taken now.
+    #[inline]
     pub(crate) fn frame_limit(&self) -> usize {
         let limits = &self.config.limits;
         if self.is_gated() { limits.untrusted_max_frame.min(limits.max_frame) } else { limits.max_frame }
     }
 
+    #[inline]
     pub(super) fn unsent_limit(&self) -> (usize, &'static str) {
         let limits = &self.config.limits;
         if self.is_gated() {

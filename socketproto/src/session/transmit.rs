@@ -17,6 +17,7 @@ use crate::session::requests::{Origin, Parked};
 
 impl Session {
     /// The response id of a call. One that the call brings along is remembered for this connection.
+    #[inline]
     pub(super) fn response_of(&mut self, new: &NewCall) -> Result<ServiceId, CallFailure> {
         let Some(response) = new.response else {
             return self.config.dispatch.response_of(new.service_id).ok_or(CallFailure::UnknownService);
@@ -38,10 +39,12 @@ impl Session {
     }
 
     /// Whether messages of this id are responses.
+    #[inline]
     pub(super) fn is_response(&self, service_id: ServiceId) -> bool {
         self.config.dispatch.is_response(service_id) || self.learnt.contains_key(&service_id)
     }
 
+    #[inline]
     pub(super) fn completed(&mut self, call: CallKey, outcome: CallOutcome) {
         self.events.push_back(Event::Completed { call, outcome });
     }
@@ -65,6 +68,7 @@ impl Session {
 
     /// Whether another request may run. Those whose handlers wait for the peer do not count, else two sides that call
     /// each other back would wait for ever (protocol.md 8.1); memory bounds them, as if they were parked.
+    #[inline]
     pub(super) fn has_room(&self) -> bool {
         let limits = &self.config.limits;
         let running = self.requests.running();
@@ -74,6 +78,7 @@ impl Session {
     }
 
     /// Starts parked requests while there is room.
+    #[inline]
     pub(super) fn resume(&mut self, now: Instant) {
         while self.has_room() && self.closed.is_none() {
             let Some(Parked { incoming, origin, timeout }) = self.requests.unpark() else { return };
@@ -82,6 +87,7 @@ impl Session {
         }
     }
 
+    #[inline]
     pub(super) fn send_calls(&mut self, now: Instant) {
         if !self.ready || self.closed.is_some() {
             return;
@@ -108,6 +114,7 @@ impl Session {
     }
 
     /// How answers find their calls.
+    #[inline]
     fn pairing(&self) -> Pairing {
         match (self.agreement.message_id, self.config.lossy) {
             (true, _) => Pairing::ById,
@@ -125,6 +132,7 @@ impl Session {
     }
 
     /// A struct frame has no room for a message id.
+    #[inline]
     pub(super) fn format_for(&self, message_id: Option<u64>) -> Format {
         if message_id.is_some() { Format::Json } else { self.format }
     }
@@ -150,6 +158,7 @@ impl Session {
     }
 
     /// Gives an answer its turn, and those that were held for it.
+    #[inline]
     pub(super) fn answer(
         &mut self,
         request: RequestId,
@@ -169,6 +178,7 @@ impl Session {
     }
 
     /// Sends an answer; one that cannot be sent becomes status 2 with the reason.
+    #[inline]
     pub(super) fn respond(&mut self, origin: &Origin, status: Status, data: impl AsRef<[u8]>, now: Instant) {
         let header = Header {
             service_id: origin.response,
@@ -205,6 +215,7 @@ impl Session {
     }
 
     /// Appends one frame to what is to be sent.
+    #[inline]
     pub(super) fn send(
         &mut self,
         header: &Header,
