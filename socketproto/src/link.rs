@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use futures_util::task::AtomicWaker;
 use tokio_util::sync::CancellationToken;
 
 use crate::id::AuthState;
@@ -38,7 +37,7 @@ pub(crate) struct Link {
     /// What its endpoint serves.
     routes: Arc<Routes>,
     inner: Mutex<Inner>,
-    waker: AtomicWaker,
+    waker: Mutex<Option<Waker>>,
     /// Set by the first who leaves something, cleared by the connection before it looks: one wake for many.
     kicked: AtomicBool,
     /// Bytes unsent: what the connection has to send, and what has been left for it here.
@@ -109,7 +108,7 @@ impl Link {
             address,
             routes,
             inner: Mutex::default(),
-            waker: AtomicWaker::new(),
+            waker: Mutex::default(),
             kicked: AtomicBool::new(false),
             unsent: AtomicUsize::new(0),
             left: AtomicUsize::new(0),
@@ -250,21 +249,25 @@ impl Link {
 
     /// Shows what is unsent; true where handlers that have set requests aside can go on.
     pub(crate) fn set_unsent(&self, bytes: usize) -> bool {
-        self.unsent.store(bytes, Ordering::SeqCst);
+        if self.unsent.load(Ordering::SeqCst) != bytes {
+            self.unsent.store(bytes, Ordering::SeqCst);
+        }
         self.aside.load(Ordering::SeqCst) && !self.is_congested(0) && self.aside.swap(false, Ordering::SeqCst)
     }
 
-    /// Makes sure that the connection's task runs when something is left from now on.
-    pub(crate) fn register(&self, cx: &Context<'_>) {
-        self.waker.register(cx.waker());
+    /// Makes sure that this task of the connection runs when something is left from now on.
+    pub(crate) fn register(&self, waker: Waker) {
+        *self.waker() = Some(waker);
     }
 
     /// Swaps what has been left against an empty one.
     pub(crate) fn take(&self, empty: &mut Outgoing) {
-        if self.kicked.swap(false, Ordering::AcqRel) {
+        if self.kicked.load(Ordering::Acquire) && self.kicked.swap(false, Ordering::AcqRel) {
             let mut inner = self.lock();
             std::mem::swap(&mut inner.outgoing, empty);
-            self.left.store(0, Ordering::SeqCst);
+            if self.left.load(Ordering::SeqCst) != 0 {
+                self.left.store(0, Ordering::SeqCst);
+            }
         }
     }
 
@@ -325,6 +328,7 @@ impl Link {
         wakers.extend(inner.slots.fail(&CallFailure::Lost(reason.clone())));
         drop(inner);
         wakers.into_iter().for_each(Waker::wake);
+        *self.waker() = None;
         self.closed.cancel();
     }
 
@@ -333,11 +337,16 @@ impl Link {
     fn kick(&self) {
         // A look costs less than a change, and all but the first of a turn find the mark set.
         if !self.kicked.load(Ordering::Acquire) && !self.kicked.swap(true, Ordering::AcqRel) {
-            self.waker.wake();
+            // It stays: a connection is one task for all its life.
+            self.waker().iter().for_each(Waker::wake_by_ref);
         }
     }
 
     /// Nothing under the lock runs foreign code, so a poisoned lock holds sound data.
+    fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     #[inline]
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)

@@ -33,6 +33,20 @@ impl Budget {
     }
 }
 
+/// The first of these deadlines. Asked at every turn of a connection, so without an iterator's detours.
+#[inline]
+pub(crate) fn first<const N: usize>(deadlines: [Option<Instant>; N]) -> Option<Instant> {
+    let mut first: Option<Instant> = None;
+    for deadline in deadlines {
+        if let Some(deadline) = deadline
+            && first.is_none_or(|first| deadline < first)
+        {
+            first = Some(deadline);
+        }
+    }
+    first
+}
+
 /// A lower bound of many deadlines, kept without a timer or a queue entry for each.
 ///
 /// It only moves down when deadlines are added. When the time has come the owner looks through what it holds, ends

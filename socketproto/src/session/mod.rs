@@ -57,7 +57,7 @@ use crate::session::posts::Posts;
 use crate::session::requests::Requests;
 use crate::session::restart::Presence;
 
-pub(crate) use crate::session::budget::after;
+pub(crate) use crate::session::budget::{after, first};
 pub(crate) use crate::session::calls::{CallKind, NewCall};
 pub(crate) use crate::session::config::{Config, Role};
 pub(crate) use crate::session::event::{
@@ -412,9 +412,9 @@ impl Session {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let operations = self.operations_deadline();
         if self.closed.is_some() {
-            return [self.calls.deadline(), operations].into_iter().flatten().min();
+            return first([self.calls.deadline(), operations]);
         }
-        [
+        first([
             operations,
             self.calls.deadline(),
             self.requests.deadline(),
@@ -424,9 +424,6 @@ impl Session {
             self.first_byte,
             self.trust,
             self.write_deadline(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        ])
     }
 }

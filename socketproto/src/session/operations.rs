@@ -5,7 +5,7 @@ use std::time::Instant;
 use tracing::{debug, warn};
 
 use crate::message::{Header, Json, Message};
-use crate::session::budget::after;
+use crate::session::budget::{after, first};
 use crate::session::calls::NewCall;
 use crate::session::event::{CallFailure, CallKey, CloseReason, Done, Received};
 use crate::session::inbox::{Inbox, Put};
@@ -132,9 +132,6 @@ impl Session {
 
     /// When the first of them ends.
     pub(super) fn operations_deadline(&self) -> Option<Instant> {
-        [self.posts.deadline(), self.inbox.deadline(), self.auth.waiting_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        first([self.posts.deadline(), self.inbox.deadline(), self.auth.waiting_deadline()])
     }
 }

@@ -9,7 +9,7 @@ mod open;
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll, ready};
+use std::task::{Context as TaskContext, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext, ActorFuture, Addr, AsyncContext, Context, Handler, Message, Recipient};
@@ -27,7 +27,7 @@ use crate::actor::pump::Pump;
 use crate::actor::timer::Timer;
 use crate::link::{Link, Outgoing, View};
 use crate::peer::Peer;
-use crate::session::{CallKey, CallOutcome, CloseReason, Config, Incoming, Session};
+use crate::session::{CallKey, CallOutcome, CloseReason, Config, Incoming, Session, first};
 use crate::transport::Connected;
 
 /// How often a connection that is short of memory looks again.
@@ -79,6 +79,8 @@ pub(crate) struct Connection {
     timer: Timer,
     handlers: Vec<Recipient<HandlerMessage>>,
     gatekeeper: Option<Gatekeeper>,
+    /// The waker that the link has.
+    registered: Option<Waker>,
     /// What was taken from the link last, kept for its memory.
     taken: Outgoing,
     /// Requests of this turn, by handler.
@@ -129,6 +131,7 @@ impl Connection {
                 handlers: Vec::new(),
                 gatekeeper: endpoint.authorize.clone().map(Gatekeeper::new),
                 endpoint,
+                registered: None,
                 taken: Outgoing::default(),
                 jobs: Vec::new(),
                 outcomes: Vec::new(),
@@ -157,7 +160,10 @@ impl Connection {
 
     /// One turn: everything that has come is taken, then everything that is due goes out, in one write.
     fn turn(&mut self, addr: impl Fn() -> Addr<Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
-        self.link.register(cx);
+        if !self.registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.registered = Some(cx.waker().clone());
+            self.link.register(cx.waker().clone());
+        }
         let now = now();
         self.refresh_routes();
         self.take_outgoing(now);
@@ -199,10 +205,17 @@ impl Connection {
             cx.waker().wake_by_ref();
         }
         let dialing = self.dialer.as_ref().and_then(Dialer::deadline);
-        let ends =
-            [self.drain_until, self.flush_until, self.end_until, self.opening_until(), self.answer_until()];
-        let deadlines = [self.session.poll_timeout(), dialing, self.retry_at].into_iter().chain(ends);
-        self.timer.arm(deadlines.flatten().min(), cx);
+        let deadline = first([
+            self.session.poll_timeout(),
+            dialing,
+            self.retry_at,
+            self.drain_until,
+            self.flush_until,
+            self.end_until,
+            self.opening_until(),
+            self.answer_until(),
+        ]);
+        self.timer.arm(deadline, cx);
         Poll::Pending
     }
 
