@@ -79,6 +79,15 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
+    /// Keeps no room for what may come.
+    pub(crate) fn shrink(&mut self) {
+        self.replies.shrink();
+        self.calls.shrink_to_fit();
+        self.cancelled.shrink_to_fit();
+        self.returned.shrink_to_fit();
+        self.unreceived.shrink_to_fit();
+    }
+
     /// Empties everything and keeps the memory, unless a burst has made it large.
     pub(crate) fn clear(&mut self) {
         self.replies.clear();
@@ -263,6 +272,18 @@ impl Link {
             std::mem::swap(&mut inner.outgoing, empty);
             self.left.store(0, Ordering::SeqCst);
         }
+    }
+
+    /// Whether something has been left that is not taken yet.
+    pub(crate) fn is_kicked(&self) -> bool {
+        self.kicked.load(Ordering::Acquire)
+    }
+
+    /// Keeps no room for what may be left.
+    pub(crate) fn shrink(&self) {
+        let mut inner = self.lock();
+        inner.outgoing.shrink();
+        inner.slots.shrink();
     }
 
     /// Hands out outcomes and wakes the callers.

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -32,6 +33,8 @@ pub(super) struct Pump {
     input: BytesMut,
     /// The line has taken bytes that it may still hold.
     unflushed: bool,
+    /// Bytes have come or gone since somebody asked.
+    moved: bool,
     /// The other side has been told that nothing more comes.
     finished: bool,
     /// What is told to a line that puts whole frames together, and by it.
@@ -40,7 +43,7 @@ pub(super) struct Pump {
 
 impl Pump {
     pub(super) fn new(stream: Box<dyn Stream>, notes: Option<Arc<Notes>>) -> Self {
-        Self { stream, input: BytesMut::new(), unflushed: false, finished: false, notes }
+        Self { stream, input: BytesMut::new(), unflushed: false, moved: false, finished: false, notes }
     }
 
     /// Whether the line carries whole frames.
@@ -51,6 +54,18 @@ impl Pump {
     /// Bytes that were read and are not taken yet, or taken and not sent.
     pub(super) fn buffered(&self) -> usize {
         self.input.len() + self.notes.as_ref().map_or(0, |notes| notes.held())
+    }
+
+    /// Keeps little more than the bytes that are there.
+    pub(super) fn shrink(&mut self) {
+        if self.input.capacity() > 2 * self.input.len() {
+            self.input = BytesMut::from(&*self.input);
+        }
+    }
+
+    /// Whether bytes have come or gone since the last time.
+    pub(super) fn has_moved(&mut self) -> bool {
+        mem::take(&mut self.moved)
     }
 
     /// Reads while there is something and the session takes it.
@@ -73,7 +88,10 @@ impl Pump {
             match self.poll_read(cx) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(0)) => return Err(CloseReason::Peer),
-                Poll::Ready(Ok(_)) => session.handle_input(&mut self.input, now),
+                Poll::Ready(Ok(_)) => {
+                    self.moved = true;
+                    session.handle_input(&mut self.input, now);
+                }
                 Poll::Ready(Err(error)) if session.handle_refused(&error, now) => return Ok(()),
                 Poll::Ready(Err(error)) => return Err(broken(&error)),
             }
@@ -113,7 +131,7 @@ impl Pump {
                 Poll::Ready(Ok(sent)) => session.handle_sent(sent, now),
                 Poll::Ready(Err(error)) => return Err(self.not_written(&error, cx)),
             }
-            self.unflushed = true;
+            (self.unflushed, self.moved) = (true, true);
         }
         self.flush(cx)
     }

@@ -99,6 +99,14 @@ impl Deframer {
         }
     }
 
+    /// Keeps no room for frames to come.
+    pub(crate) fn shrink(&mut self) {
+        match &mut self.0 {
+            Inner::Stp(decoder) => decoder.shrink(),
+            Inner::Length(_) => {}
+        }
+    }
+
     /// The bytes of an unfinished frame held in here, never more than the limit. With length framing they wait in the
     /// read buffer instead, and this is 0.
     pub fn pending(&self) -> usize {

@@ -24,6 +24,7 @@ pub(crate) mod event;
 mod hello;
 mod inbox;
 mod life;
+mod memory;
 mod operations;
 mod posts;
 mod receive;
@@ -242,12 +243,6 @@ impl Session {
         }
     }
 
-    /// Bytes held for the peer: being received, parked, kept for `receive`, unsent.
-    pub(crate) fn held(&self) -> usize {
-        let pending = self.deframer.as_ref().map_or(0, Deframer::pending);
-        pending + self.requests.parked_bytes() + self.inbox.bytes() + self.out.len()
-    }
-
     /// Takes a changed table; what it says holds from the next message on.
     pub(crate) fn set_dispatch(&mut self, dispatch: Arc<Dispatch>) {
         // An id that the endpoint declares itself has the role it says.
@@ -383,7 +378,8 @@ impl Session {
         }
         if self.out.is_empty() {
             self.progress = None;
-            if self.out.capacity() > RETAINED {
+            // What has been sent is no part of the capacity any more, but it is still held.
+            if self.out.try_reclaim(RETAINED + 1) {
                 self.out = BytesMut::new();
             }
         } else if bytes > 0 {

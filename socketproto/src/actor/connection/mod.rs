@@ -6,7 +6,9 @@
 mod close;
 mod hand_out;
 mod open;
+mod rest;
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
@@ -19,6 +21,7 @@ use tracing::{Span, error_span};
 use crate::actor::Endpoint;
 use crate::actor::authenticator::Answer;
 use crate::actor::connection::open::Handshake;
+use crate::actor::connection::rest::Rest;
 use crate::actor::dialer::Dialer;
 use crate::actor::gatekeeper::Gatekeeper;
 use crate::actor::handler::HandlerMessage;
@@ -29,6 +32,11 @@ use crate::link::{Link, Outgoing, View};
 use crate::peer::Peer;
 use crate::session::{CallKey, CallOutcome, CloseReason, Config, Incoming, Session};
 use crate::transport::Connected;
+
+thread_local! {
+    /// What was taken from a link last, kept for its memory: what the connections of the thread leave each other.
+    static TAKEN: Cell<Outgoing> = Cell::default();
+}
 
 /// How often a connection that is short of memory looks again.
 const MEMORY_RETRY: Duration = Duration::from_millis(50);
@@ -79,8 +87,6 @@ pub(crate) struct Connection {
     timer: Timer,
     handlers: Vec<Recipient<HandlerMessage>>,
     gatekeeper: Option<Gatekeeper>,
-    /// What was taken from the link last, kept for its memory.
-    taken: Outgoing,
     /// Requests of this turn, by handler.
     jobs: Vec<Vec<Incoming>>,
     outcomes: Vec<(CallKey, CallOutcome)>,
@@ -103,6 +109,7 @@ pub(crate) struct Connection {
     held: usize,
     /// When to look again whether there is memory.
     retry_at: Option<Instant>,
+    rest: Rest,
     span: Span,
 }
 
@@ -129,7 +136,6 @@ impl Connection {
                 handlers: Vec::new(),
                 gatekeeper: endpoint.authorize.clone().map(Gatekeeper::new),
                 endpoint,
-                taken: Outgoing::default(),
                 jobs: Vec::new(),
                 outcomes: Vec::new(),
                 shown: View::default(),
@@ -145,6 +151,7 @@ impl Connection {
                 end_until: None,
                 held: 0,
                 retry_at: None,
+                rest: Rest::default(),
                 span,
             };
             if let Some(line) = line {
@@ -194,6 +201,7 @@ impl Connection {
             return Poll::Ready(());
         }
         self.account(now);
+        self.rest(now);
         if self.session.has_events() || (self.drain_until.is_some() && self.session.is_idle()) {
             // What was parked can run, or the last answer has left and the next turn closes.
             cx.waker().wake_by_ref();
@@ -201,7 +209,8 @@ impl Connection {
         let dialing = self.dialer.as_ref().and_then(Dialer::deadline);
         let ends =
             [self.drain_until, self.flush_until, self.end_until, self.opening_until(), self.answer_until()];
-        let deadlines = [self.session.poll_timeout(), dialing, self.retry_at].into_iter().chain(ends);
+        let deadlines =
+            [self.session.poll_timeout(), dialing, self.retry_at, self.rest.at()].into_iter().chain(ends);
         self.timer.arm(deadlines.flatten().min(), cx);
         Poll::Pending
     }
@@ -229,8 +238,11 @@ impl Connection {
 
     /// Takes what handlers and callers have left.
     fn take_outgoing(&mut self, now: Instant) {
-        let taken = &mut self.taken;
-        self.link.take(taken);
+        if !self.link.is_kicked() {
+            return;
+        }
+        let mut taken = TAKEN.take();
+        self.link.take(&mut taken);
         for (request, status, text) in taken.replies.iter() {
             self.session.handle_reply(request, status, text, now);
         }
@@ -266,6 +278,7 @@ impl Connection {
             self.session.close(CloseReason::MemoryExceeded);
         }
         taken.clear();
+        TAKEN.set(taken);
     }
 
     /// Shows handles what has changed.
