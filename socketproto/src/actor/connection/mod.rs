@@ -83,10 +83,10 @@ pub(crate) struct Connection {
     peer: Peer,
     line: Option<Pump>,
     opening: Option<Handshake>,
-    dialer: Option<Dialer>,
+    dialer: Option<Box<Dialer>>,
     timer: Timer,
     handlers: Vec<Recipient<HandlerMessage>>,
-    gatekeeper: Option<Gatekeeper>,
+    gatekeeper: Option<Box<Gatekeeper>>,
     /// Requests of this turn, by handler.
     jobs: Vec<Vec<Incoming>>,
     outcomes: Vec<(CallKey, CallOutcome)>,
@@ -131,10 +131,10 @@ impl Connection {
                 link,
                 line: None,
                 opening: None,
-                dialer,
+                dialer: dialer.map(Box::new),
                 timer: Timer::default(),
                 handlers: Vec::new(),
-                gatekeeper: endpoint.authorize.clone().map(Gatekeeper::new),
+                gatekeeper: endpoint.authorize.clone().map(Gatekeeper::new).map(Box::new),
                 endpoint,
                 jobs: Vec::new(),
                 outcomes: Vec::new(),
@@ -206,7 +206,7 @@ impl Connection {
             // What was parked can run, or the last answer has left and the next turn closes.
             cx.waker().wake_by_ref();
         }
-        let dialing = self.dialer.as_ref().and_then(Dialer::deadline);
+        let dialing = self.dialer.as_ref().and_then(|dialer| dialer.deadline());
         let ends =
             [self.drain_until, self.flush_until, self.end_until, self.opening_until(), self.answer_until()];
         let deadlines =
@@ -269,7 +269,7 @@ impl Connection {
                 (Some(_), None) => self.session.end(CloseReason::Reconnect),
                 _ => self.session.close(CloseReason::Reconnect),
             }
-            self.dialer.iter_mut().for_each(Dialer::hurry);
+            self.dialer.iter_mut().for_each(|dialer| dialer.hurry());
         }
         if taken.close {
             self.session.end(CloseReason::Local);
