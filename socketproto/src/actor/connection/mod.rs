@@ -85,7 +85,7 @@ pub(crate) struct Connection {
     opening: Option<Handshake>,
     dialer: Option<Box<Dialer>>,
     timer: Timer,
-    handlers: Vec<Recipient<HandlerMessage>>,
+    handlers: Vec<Arc<Recipient<HandlerMessage>>>,
     gatekeeper: Option<Box<Gatekeeper>>,
     /// Requests of this turn, by handler.
     jobs: Vec<Vec<Incoming>>,
