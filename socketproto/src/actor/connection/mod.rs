@@ -8,7 +8,8 @@ mod hand_out;
 mod open;
 mod rest;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
@@ -30,12 +31,14 @@ use crate::actor::pump::Pump;
 use crate::actor::timer::Timer;
 use crate::link::{Link, Outgoing, View};
 use crate::peer::Peer;
-use crate::session::{CallKey, CallOutcome, CloseReason, Config, Incoming, Session};
+use crate::session::{CallKey, CallOutcome, CloseReason, Config, Event, Incoming, Session};
 use crate::transport::Connected;
 
 thread_local! {
     /// What was taken from a link last, kept for its memory: what the connections of the thread leave each other.
     static TAKEN: Cell<Outgoing> = Cell::default();
+    /// Where the sessions of the thread list their events, one after the other.
+    static EVENTS: RefCell<VecDeque<Event>> = RefCell::default();
 }
 
 /// How often a connection that is short of memory looks again.
@@ -166,6 +169,7 @@ impl Connection {
     fn turn(&mut self, addr: impl Fn() -> Addr<Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
         self.link.register(cx);
         let now = now();
+        EVENTS.with_borrow_mut(|events| self.session.swap_events(events));
         self.refresh_routes();
         self.take_outgoing(now);
         if self.timer.is_due(now) {
@@ -200,6 +204,7 @@ impl Connection {
         if self.poll_closed(cx, now).is_ready() {
             return Poll::Ready(());
         }
+        EVENTS.with_borrow_mut(|events| self.session.swap_events(events));
         self.account(now);
         self.rest(now);
         if self.session.has_events() || (self.drain_until.is_some() && self.session.is_idle()) {
