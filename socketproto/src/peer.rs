@@ -18,6 +18,7 @@ use crate::id::{AuthState, DataId, ServiceId};
 use crate::link::Link;
 use crate::pending::Pending;
 use crate::session::{CallFailure, CallKind, CallOutcome, Done, NewCall};
+use crate::strings;
 
 /// How long a call waits for its answer, unless [`PendingCall::timeout`] says otherwise (protocol.md 7.2).
 pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -243,7 +244,7 @@ impl<R> PendingCall<R> {
         name: Option<&'static str>,
         data: &T,
     ) -> Self {
-        let state = CallState::Unsent(serde_json::to_vec(data));
+        let state = CallState::Unsent(strings::write(data));
         Self {
             peer,
             service_id,

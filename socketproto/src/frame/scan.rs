@@ -3,6 +3,8 @@
 //! A general reader spends most of its time on what is not asked here: texts, numbers, errors with their places. What
 //! this one refuses is read again by that one, which says why.
 
+use crate::strings::skip_plain;
+
 /// What is left of the text behind the value it begins with; none where it begins with no value, or with one that nests
 /// deeper than 128. White space before the value is none of it.
 pub(super) fn skip_value(text: &[u8]) -> Option<&[u8]> {
@@ -105,61 +107,6 @@ fn skip_string(text: &[u8]) -> Option<&[u8]> {
             _ => return None,
         };
     }
-}
-
-/// Behind the characters that stand for themselves.
-fn skip_plain(text: &[u8]) -> &[u8] {
-    // Most strings are short. What is longer goes in steps without branches, which become vector instructions.
-    let (first, behind) = text.split_at_checked(SHORT).unwrap_or((text, &[]));
-    let at = plain(first);
-    if at < first.len() || behind.is_empty() {
-        return text.get(at..).unwrap_or_default();
-    }
-    let mut rest = behind;
-    while let Some((step, after)) = rest.split_at_checked(STEP) {
-        if step.iter().fold(false, |found, byte| found | is_special(*byte)) {
-            break;
-        }
-        rest = after;
-    }
-    rest.get(plain(rest)..).unwrap_or_default()
-}
-
-/// How many bytes at the beginning stand for themselves; eight at a time.
-fn plain(text: &[u8]) -> usize {
-    let mut rest = text;
-    while let Some((word, after)) = rest.split_first_chunk() {
-        let special = special_bytes(u64::from_le_bytes(*word));
-        if special != 0 {
-            let at = text.len().saturating_sub(rest.len());
-            return at.saturating_add(special.trailing_zeros() as usize / 8);
-        }
-        rest = after;
-    }
-    let at = rest.iter().position(|byte| is_special(*byte)).unwrap_or(rest.len());
-    text.len().saturating_sub(rest.len()).saturating_add(at)
-}
-
-/// The top bit of bytes that are special, as [`is_special`] says; right up to the first of them.
-const fn special_bytes(word: u64) -> u64 {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    // A borrow comes from a smaller byte, so it spoils those behind it alone.
-    let control = word.wrapping_sub(ONES * 0x20) & !word;
-    let quote = word ^ (ONES * b'"' as u64);
-    let backslash = word ^ (ONES * b'\\' as u64);
-    let quote = quote.wrapping_sub(ONES) & !quote;
-    let backslash = backslash.wrapping_sub(ONES) & !backslash;
-    (control | quote | backslash) & (ONES * 0x80)
-}
-
-/// Bytes of a string that is short.
-const SHORT: usize = 64;
-
-/// Bytes that are looked at together.
-const STEP: usize = 32;
-
-const fn is_special(byte: u8) -> bool {
-    matches!(byte, 0..0x20 | b'"' | b'\\')
 }
 
 fn skip_number(text: &[u8]) -> Option<&[u8]> {
@@ -285,23 +232,12 @@ mod tests {
 
     #[test]
     fn strings_of_any_length_end_at_their_quote() {
-        for length in [0, 1, 7, 8, 9, 16, SHORT - 1, SHORT, SHORT + 1, SHORT + STEP, SHORT + 2 * STEP + 9] {
+        for length in [0, 1, 7, 8, 9, 16, 63, 64, 65, 96, 137] {
             for special in ["", "\\n", "\n", "\\\"", "\\"] {
                 for at in 0..=length {
                     let plain = "x".repeat(length);
                     check(&format!("\"{}{special}{}\" behind\"", &plain[..at], &plain[at..]));
                 }
-            }
-        }
-    }
-
-    #[test]
-    fn eight_bytes_at_a_time_are_told_like_one() {
-        for byte in u8::MIN..=u8::MAX {
-            for at in 0..8 {
-                let mut text = [b'x'; 8];
-                text[at] = byte;
-                assert_eq!(plain(&text), if is_special(byte) { at } else { 8 }, "{byte:#04x} at {at}");
             }
         }
     }
