@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::session::{CloseReason, Session};
@@ -85,7 +85,8 @@ impl Pump {
             if let Some(notes) = &self.notes {
                 notes.set_max_frame(session.frame_limit());
             }
-            match self.poll_read(cx) {
+            let missing = session.missing(&self.input);
+            match self.poll_read(missing, cx) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(0)) => return Err(CloseReason::Peer),
                 Poll::Ready(Ok(_)) => {
@@ -104,10 +105,15 @@ impl Pump {
         Ok(())
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    /// Reads; of a large frame that has begun its end at most, of which `missing` bytes have yet to come. So it has
+    /// memory of its own, which goes with it, and is copied for none of those behind it.
+    fn poll_read(&mut self, missing: Option<usize>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.input.len() >= DIRECT {
-            self.input.reserve(READ);
-            return tokio_util::io::poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input);
+            // Memory grows with what has come, not with what was announced.
+            let room = missing.unwrap_or(READ).min(self.input.len() + READ);
+            self.input.reserve(room);
+            let mut input = (&mut self.input).limit(room);
+            return tokio_util::io::poll_read_buf(Pin::new(&mut self.stream), cx, &mut input);
         }
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
@@ -153,7 +159,7 @@ impl Pump {
 
     /// A peer that goes may have said why before: what it said is the reason, not that nothing can be written any more.
     fn not_written(&mut self, error: &io::Error, cx: &mut Context<'_>) -> CloseReason {
-        match self.poll_read(cx) {
+        match self.poll_read(None, cx) {
             Poll::Ready(Err(said)) => match broken(&said) {
                 CloseReason::Peer => broken(error),
                 reason => reason,
@@ -182,7 +188,7 @@ impl Pump {
     pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>, heard: &mut bool) -> Poll<()> {
         for _ in 0..READS_PER_TURN {
             self.input.clear();
-            if !self.finished || matches!(ready!(self.poll_read(cx)), Ok(0) | Err(_)) {
+            if !self.finished || matches!(ready!(self.poll_read(None, cx)), Ok(0) | Err(_)) {
                 return Poll::Ready(());
             }
             *heard = true;

@@ -107,6 +107,14 @@ impl Deframer {
         }
     }
 
+    /// How many bytes of the frame that begins with `src` have yet to come, where its length is known.
+    pub(crate) fn missing(&self, src: &[u8]) -> Option<usize> {
+        match &self.0 {
+            Inner::Stp(_) => None,
+            Inner::Length(decoder) => decoder.missing(src),
+        }
+    }
+
     /// The bytes of an unfinished frame held in here, never more than the limit. With length framing they wait in the
     /// read buffer instead, and this is 0.
     pub fn pending(&self) -> usize {

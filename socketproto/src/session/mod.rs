@@ -220,6 +220,11 @@ impl Session {
         }
     }
 
+    /// How many bytes of the frame that begins with `input` have yet to come, where its length is known.
+    pub(crate) fn missing(&self, input: &[u8]) -> Option<usize> {
+        self.deframer.as_ref().and_then(|deframer| deframer.missing(input))
+    }
+
     /// Whether bytes are taken: not while a verdict is awaited, for it judges the frames behind the key.
     pub(crate) fn wants_input(&self) -> bool {
         self.closed.is_none() && !self.auth.is_asking() && !self.is_held_up()
