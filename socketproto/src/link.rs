@@ -280,11 +280,6 @@ impl Link {
         }
     }
 
-    /// Whether something has been left that is not taken yet.
-    pub(crate) fn is_kicked(&self) -> bool {
-        self.kicked.load(Ordering::Acquire)
-    }
-
     /// Keeps no room for what may be left.
     pub(crate) fn shrink(&self) {
         let mut inner = self.lock();

@@ -10,14 +10,21 @@ pub(crate) use crate::strings::read::read;
 pub(crate) use crate::strings::write::{append, write};
 
 /// Behind the bytes at the beginning that stand for themselves in a string of JSON.
+#[inline]
 pub(crate) fn skip_plain(text: &[u8]) -> &[u8] {
-    // Most strings are short. What is longer goes in steps without branches, which become vector instructions.
+    // Most strings are short.
     let (first, behind) = text.split_at_checked(SHORT).unwrap_or((text, &[]));
     let at = plain(first);
     if at < first.len() || behind.is_empty() {
-        return text.get(at..).unwrap_or_default();
+        text.get(at..).unwrap_or_default()
+    } else {
+        skip_steps(behind)
     }
-    let mut rest = behind;
+}
+
+/// The same for what is longer, in steps without branches, which become vector instructions.
+fn skip_steps(text: &[u8]) -> &[u8] {
+    let mut rest = text;
     while let Some((step, after)) = rest.split_first_chunk::<STEP>() {
         // Numbers and not truths: a compiler that sees the latter looks at one after the other.
         if step.iter().fold(0, |found, byte| found | u8::from(is_special(*byte))) != 0 {
@@ -29,6 +36,7 @@ pub(crate) fn skip_plain(text: &[u8]) -> &[u8] {
 }
 
 /// How many bytes at the beginning stand for themselves; eight at a time.
+#[inline]
 fn plain(text: &[u8]) -> usize {
     let mut rest = text;
     while let Some((word, after)) = rest.split_first_chunk() {

@@ -85,8 +85,7 @@ impl Pump {
             if let Some(notes) = &self.notes {
                 notes.set_max_frame(session.frame_limit());
             }
-            let missing = session.missing(&self.input);
-            match self.poll_read(missing, cx) {
+            match self.poll_read(Some(session), cx) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(0)) => return Err(CloseReason::Peer),
                 Poll::Ready(Ok(_)) => {
@@ -105,11 +104,12 @@ impl Pump {
         Ok(())
     }
 
-    /// Reads; of a large frame that has begun its end at most, of which `missing` bytes have yet to come. So it has
-    /// memory of its own, which goes with it, and is copied for none of those behind it.
-    fn poll_read(&mut self, missing: Option<usize>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    /// Reads; of a large frame that has begun no more than its end, where the session knows that. So it has memory of its
+    /// own, which goes with it, and is copied for none of those behind it.
+    fn poll_read(&mut self, session: Option<&Session>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.input.len() >= DIRECT {
             // Memory grows with what has come, not with what was announced.
+            let missing = session.and_then(|session| session.missing(&self.input));
             let room = missing.unwrap_or(READ).min(self.input.len() + READ);
             self.input.reserve(room);
             let mut input = (&mut self.input).limit(room);

@@ -7,9 +7,8 @@ mod close;
 mod hand_out;
 mod open;
 mod rest;
+mod room;
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
@@ -23,6 +22,7 @@ use crate::actor::Endpoint;
 use crate::actor::authenticator::Answer;
 use crate::actor::connection::open::Handshake;
 use crate::actor::connection::rest::Rest;
+use crate::actor::connection::room::Room;
 use crate::actor::dialer::Dialer;
 use crate::actor::gatekeeper::Gatekeeper;
 use crate::actor::handler::HandlerMessage;
@@ -31,15 +31,8 @@ use crate::actor::pump::Pump;
 use crate::actor::timer::Timer;
 use crate::link::{Link, Outgoing, View};
 use crate::peer::Peer;
-use crate::session::{CallKey, CallOutcome, CloseReason, Config, Event, Incoming, Session};
+use crate::session::{CallKey, CallOutcome, CloseReason, Config, Incoming, Session};
 use crate::transport::Connected;
-
-thread_local! {
-    /// What was taken from a link last, kept for its memory: what the connections of the thread leave each other.
-    static TAKEN: Cell<Outgoing> = Cell::default();
-    /// Where the sessions of the thread list their events, one after the other.
-    static EVENTS: RefCell<VecDeque<Event>> = RefCell::default();
-}
 
 /// How often a connection that is short of memory looks again.
 const MEMORY_RETRY: Duration = Duration::from_millis(50);
@@ -169,9 +162,10 @@ impl Connection {
     fn turn(&mut self, addr: impl Fn() -> Addr<Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
         self.link.register(cx);
         let now = now();
-        EVENTS.with_borrow_mut(|events| self.session.swap_events(events));
+        let mut room = Room::borrow();
+        self.session.swap_events(&mut room.events);
         self.refresh_routes();
-        self.take_outgoing(now);
+        self.take_outgoing(&mut room.taken, now);
         if self.timer.is_due(now) {
             self.session.handle_timeout(now);
         }
@@ -204,7 +198,8 @@ impl Connection {
         if self.poll_closed(cx, now).is_ready() {
             return Poll::Ready(());
         }
-        EVENTS.with_borrow_mut(|events| self.session.swap_events(events));
+        self.session.swap_events(&mut room.events);
+        room.give_back();
         self.account(now);
         self.rest(now);
         if self.session.has_events() || (self.drain_until.is_some() && self.session.is_idle()) {
@@ -242,12 +237,8 @@ impl Connection {
     }
 
     /// Takes what handlers and callers have left.
-    fn take_outgoing(&mut self, now: Instant) {
-        if !self.link.is_kicked() {
-            return;
-        }
-        let mut taken = TAKEN.take();
-        self.link.take(&mut taken);
+    fn take_outgoing(&mut self, taken: &mut Outgoing, now: Instant) {
+        self.link.take(taken);
         for (request, status, text) in taken.replies.iter() {
             self.session.handle_reply(request, status, text, now);
         }
@@ -283,7 +274,6 @@ impl Connection {
             self.session.close(CloseReason::MemoryExceeded);
         }
         taken.clear();
-        TAKEN.set(taken);
     }
 
     /// Shows handles what has changed.
