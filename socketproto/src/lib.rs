@@ -98,6 +98,7 @@ mod server;
 mod service;
 mod session;
 mod signals;
+mod strings;
 pub mod testing;
 pub mod transport;
 

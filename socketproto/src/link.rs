@@ -8,11 +8,12 @@ mod replies;
 mod slots;
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Notify;
 
 use crate::id::AuthState;
 use crate::message::Message;
@@ -45,7 +46,7 @@ pub(crate) struct Link {
     left: AtomicUsize,
     /// A handler has set requests aside until less is unsent.
     aside: AtomicBool,
-    closed: CancellationToken,
+    closed: Notify,
 }
 
 #[derive(Default)]
@@ -54,7 +55,7 @@ struct Inner {
     slots: Slots,
     end: Option<CloseReason>,
     /// What nobody had received when the connection ended.
-    unreceived: Inbox,
+    unreceived: Option<Box<Inbox>>,
     view: View,
     certificate: Option<Arc<[u8]>>,
 }
@@ -78,6 +79,15 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
+    /// Keeps no room for what may come.
+    pub(crate) fn shrink(&mut self) {
+        self.replies.shrink();
+        self.calls.shrink_to_fit();
+        self.cancelled.shrink_to_fit();
+        self.returned.shrink_to_fit();
+        self.unreceived.shrink_to_fit();
+    }
+
     /// Empties everything and keeps the memory, unless a burst has made it large.
     pub(crate) fn clear(&mut self) {
         self.replies.clear();
@@ -113,7 +123,7 @@ impl Link {
             unsent: AtomicUsize::new(0),
             left: AtomicUsize::new(0),
             aside: AtomicBool::new(false),
-            closed: CancellationToken::new(),
+            closed: Notify::new(),
         }
     }
 
@@ -231,7 +241,12 @@ impl Link {
 
     /// Waits for the end of the connection.
     pub(crate) async fn closed(&self) {
-        self.closed.cancelled().await;
+        let mut closed = pin!(self.closed.notified());
+        // Before the look, so that it is not missed.
+        closed.as_mut().enable();
+        if self.lock().end.is_none() {
+            closed.await;
+        }
     }
 
     /// Whether so much is unsent that no further request may be run, `more` bytes included that are about to be left.
@@ -271,6 +286,13 @@ impl Link {
         }
     }
 
+    /// Keeps no room for what may be left.
+    pub(crate) fn shrink(&self) {
+        let mut inner = self.lock();
+        inner.outgoing.shrink();
+        inner.slots.shrink();
+    }
+
     /// Hands out outcomes and wakes the callers.
     #[inline]
     pub(crate) fn complete(&self, outcomes: &mut Vec<(CallKey, CallOutcome)>) {
@@ -306,11 +328,11 @@ impl Link {
         let mut inner = self.lock();
         if inner.end.is_none() {
             inner.end = Some(reason.clone());
-            inner.unreceived = unreceived;
+            inner.unreceived = Some(Box::new(unreceived));
         }
         let outgoing = std::mem::take(&mut inner.outgoing);
         for received in outgoing.unreceived {
-            inner.unreceived.put_back(received);
+            inner.keep(received);
         }
         let mut wakers = Vec::new();
         // Those who asked in the last moment come before the end.
@@ -329,7 +351,7 @@ impl Link {
         drop(inner);
         wakers.into_iter().for_each(Waker::wake);
         *self.waker() = None;
-        self.closed.cancel();
+        self.closed.notify_waiters();
     }
 
     /// What was left is there: whoever takes it clears the mark first, and then looks under the lock.
@@ -356,19 +378,25 @@ impl Link {
 impl Inner {
     /// A message that came before the end.
     fn receive_after_the_end(&mut self, new: &NewCall) -> Option<Done> {
-        let wanted = new.kind == CallKind::Receive;
-        let message = wanted.then(|| self.unreceived.take(new.service_id, new.data_id)).flatten()?;
-        Some(Done::Received(Box::new(Received { message, line: self.unreceived.line() })))
+        let unreceived = self.unreceived.as_mut().filter(|_| new.kind == CallKind::Receive)?;
+        let message = unreceived.take(new.service_id, new.data_id)?;
+        Some(Done::Received(Box::new(Received { message, line: unreceived.line() })))
     }
 
     /// A message whose receiver has gone waits for the next one.
     fn take_back(&mut self, outcome: CallOutcome) {
         let Ok(Done::Received(received)) = outcome else { return };
         if self.end.is_some() {
-            // Nobody waits behind the end, so it is kept.
-            self.unreceived.put_back(*received);
+            self.keep(*received);
         } else {
             self.outgoing.unreceived.push(*received);
+        }
+    }
+
+    /// Nobody waits behind the end, so a message is kept.
+    fn keep(&mut self, received: Received) {
+        if let Some(unreceived) = &mut self.unreceived {
+            unreceived.put_back(received);
         }
     }
 
@@ -507,10 +535,13 @@ mod tests {
     fn the_end_fails_every_call_before_and_after() {
         let link = link();
         let call = link.call(Waker::noop(), new_call(CallKind::Request)).unwrap();
+        let mut closed = pin!(link.closed());
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(closed.as_mut().poll(cx).is_pending());
         link.end(&CloseReason::Peer, Inbox::default());
         assert_eq!(poll(&link, call), Poll::Ready(lost()));
         assert_eq!(link.call(Waker::noop(), new_call(CallKind::Request)), Err(unsent()));
-        assert!(link.closed.is_cancelled());
+        assert!(closed.poll(cx).is_ready() && pin!(link.closed()).poll(cx).is_ready());
     }
 
     #[test]

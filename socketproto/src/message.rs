@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::id::{DataId, ServiceId, Status};
+use crate::strings;
 
 /// The largest message id: 2^53 - 1, which every JSON library can hold (protocol.md section 1).
 pub const MAX_MESSAGE_ID: u64 = (1 << 53) - 1;
@@ -56,7 +57,8 @@ impl Json {
     /// # Errors
     /// What the value's `Serialize` reports, for example a map whose keys are no strings.
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
-        serde_json::to_string(value).map(Self::from_valid)
+        // A serialiser writes UTF-8.
+        String::from_utf8(strings::write(value)?).map(Self::from_valid).map_err(serde::ser::Error::custom)
     }
 
     /// Reads the value as a type.
@@ -64,7 +66,7 @@ impl Json {
     /// # Errors
     /// Where the data do not fit the type; the text names the place.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        serde_json::from_str(self.as_str())
+        strings::read(self.as_str())
     }
 
     /// Reads the value as a type that is an object on the wire: serde would take a list of its fields as well.

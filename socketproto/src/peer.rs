@@ -18,6 +18,7 @@ use crate::id::{AuthState, DataId, ServiceId};
 use crate::link::Link;
 use crate::pending::Pending;
 use crate::session::{CallFailure, CallKind, CallOutcome, Done, NewCall};
+use crate::strings;
 
 /// How long a call waits for its answer, unless [`PendingCall::timeout`] says otherwise (protocol.md 7.2).
 pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -256,7 +257,7 @@ impl<R> PendingCall<R> {
             name,
             timeout: DEFAULT_CALL_TIMEOUT,
             response: None,
-            unsent: Some(serde_json::to_vec(data)),
+            unsent: Some(strings::write(data)),
             pending: Pending::default(),
             counted: None,
             answer: PhantomData,

@@ -17,6 +17,7 @@ use crate::peer::Peer;
 use crate::pending::Pending;
 use crate::registering::registers_at_run_time;
 use crate::session::{CallFailure, CallKind, CallOutcome, Done, NewCall};
+use crate::strings;
 
 /// How long [`Protocol::send`] waits for the connection, as in the seed library.
 pub const DEFAULT_SEND_TIMEOUT: Duration = Duration::from_secs(2);
@@ -89,7 +90,7 @@ impl Protocol {
         timeout: impl Into<Option<Duration>>,
     ) -> ProtocolCall<bool> {
         let (service_id, data_id) = (service_id.into(), data_id.into());
-        let data = serde_json::to_vec(data);
+        let data = strings::write(data);
         self.post((service_id, data_id), data, status, timeout.into(), |peer, sent| {
             let channel = || peer.channel_name();
             sent.inspect_err(|error| warn!(channel = channel().as_deref(), %error, "message not sent"))

@@ -17,6 +17,7 @@ use futures_util::future::LocalBoxFuture;
 use serde::Serialize;
 
 use crate::fault::Fault;
+use crate::strings;
 
 pub use crate::service::call::{BlockingCall, Call, Request};
 pub use crate::service::lifecycle::{Hook, Lifecycle, run_hook};
@@ -200,6 +201,6 @@ impl<T, E: Into<Fault>> IntoReply<T, Fallible> for Result<T, E> {
 /// # Errors
 /// Status 2 where the value cannot be written.
 pub fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), Fault> {
-    serde_json::to_writer(out, value)
+    strings::append(value, out)
         .map_err(|error| Fault::callback_error(format!("the reply cannot be written as JSON: {error}")))
 }

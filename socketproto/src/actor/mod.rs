@@ -116,7 +116,7 @@ pub(crate) struct Endpoint {
 }
 
 enum Hosted {
-    Shared(Recipient<HandlerMessage>),
+    Shared(Arc<Recipient<HandlerMessage>>),
     PerPeer(PerPeer),
 }
 
@@ -139,7 +139,7 @@ impl Endpoint {
             let alive = endpoint.lifeline.alive().ok_or(Error::ShutDown)?;
             endpoint.handlers.push(match handler {
                 StartHandler::Shared(start) => {
-                    Hosted::Shared(start(alive).map_err(|error| not_started(&error))?)
+                    Hosted::Shared(start(alive).map(Arc::new).map_err(|error| not_started(&error))?)
                 }
                 StartHandler::PerPeer(make) => Hosted::PerPeer(make),
             });
@@ -149,14 +149,16 @@ impl Endpoint {
     }
 
     /// The handlers of one connection.
-    fn handlers(&self, peer: &Peer) -> Result<Vec<Recipient<HandlerMessage>>, Fault> {
-        let mut handlers = Vec::new();
+    fn handlers(&self, peer: &Peer) -> Result<Vec<Arc<Recipient<HandlerMessage>>>, Fault> {
+        let mut handlers = Vec::with_capacity(self.handlers.len());
         for hosted in &self.handlers {
             handlers.push(match hosted {
-                Hosted::Shared(handler) => handler.clone(),
+                // A clone of the handle itself would cost each connection three allocations.
+                Hosted::Shared(handler) => Arc::clone(handler),
                 Hosted::PerPeer(make) => {
                     let alive = self.lifeline.alive().ok_or_else(|| Fault::from(Error::ShutDown))?;
                     contain(|| make(peer.clone(), alive))?
+                        .map(Arc::new)
                         .map_err(|error| Fault::from(not_started(&error)))?
                 }
             });
@@ -165,7 +167,7 @@ impl Endpoint {
     }
 
     /// Ends the handlers that were made for this connection alone.
-    fn release(&self, handlers: &[Recipient<HandlerMessage>]) {
+    fn release(&self, handlers: &[Arc<Recipient<HandlerMessage>>]) {
         for (hosted, handler) in self.handlers.iter().zip(handlers) {
             if let Hosted::PerPeer(_) = hosted {
                 handler.do_send(HandlerMessage::Stop);
@@ -195,7 +197,7 @@ impl Endpoint {
 }
 
 /// Tells services what happened to a peer; those without hooks do not listen.
-fn tell(handlers: &[Recipient<HandlerMessage>], hook: &Hook) {
+fn tell(handlers: &[Arc<Recipient<HandlerMessage>>], hook: &Hook) {
     for handler in handlers {
         handler.do_send(HandlerMessage::Hook(hook.clone()));
     }

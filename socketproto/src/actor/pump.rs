@@ -2,12 +2,13 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::session::{CloseReason, Session};
@@ -32,6 +33,8 @@ pub(super) struct Pump {
     input: BytesMut,
     /// The line has taken bytes that it may still hold.
     unflushed: bool,
+    /// Bytes have come or gone since somebody asked.
+    moved: bool,
     /// The other side has been told that nothing more comes.
     finished: bool,
     /// What is told to a line that puts whole frames together, and by it.
@@ -40,7 +43,7 @@ pub(super) struct Pump {
 
 impl Pump {
     pub(super) fn new(stream: Box<dyn Stream>, notes: Option<Arc<Notes>>) -> Self {
-        Self { stream, input: BytesMut::new(), unflushed: false, finished: false, notes }
+        Self { stream, input: BytesMut::new(), unflushed: false, moved: false, finished: false, notes }
     }
 
     /// Whether the line carries whole frames.
@@ -51,6 +54,18 @@ impl Pump {
     /// Bytes that were read and are not taken yet, or taken and not sent.
     pub(super) fn buffered(&self) -> usize {
         self.input.len() + self.notes.as_ref().map_or(0, |notes| notes.held())
+    }
+
+    /// Keeps little more than the bytes that are there.
+    pub(super) fn shrink(&mut self) {
+        if self.input.capacity() > 2 * self.input.len() {
+            self.input = BytesMut::from(&*self.input);
+        }
+    }
+
+    /// Whether bytes have come or gone since the last time.
+    pub(super) fn has_moved(&mut self) -> bool {
+        mem::take(&mut self.moved)
     }
 
     /// Reads while there is something and the session takes it.
@@ -70,10 +85,13 @@ impl Pump {
             if let Some(notes) = &self.notes {
                 notes.set_max_frame(session.frame_limit());
             }
-            match self.poll_read(cx) {
+            match self.poll_read(Some(session), cx) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(0)) => return Err(CloseReason::Peer),
-                Poll::Ready(Ok(_)) => session.handle_input(&mut self.input, now),
+                Poll::Ready(Ok(_)) => {
+                    self.moved = true;
+                    session.handle_input(&mut self.input, now);
+                }
                 Poll::Ready(Err(error)) if session.handle_refused(&error, now) => return Ok(()),
                 Poll::Ready(Err(error)) => return Err(broken(&error)),
             }
@@ -86,10 +104,16 @@ impl Pump {
         Ok(())
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    /// Reads; of a large frame that has begun no more than its end, where the session knows that. So it has memory of its
+    /// own, which goes with it, and is copied for none of those behind it.
+    fn poll_read(&mut self, session: Option<&Session>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.input.len() >= DIRECT {
-            self.input.reserve(READ);
-            return tokio_util::io::poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input);
+            // Memory grows with what has come, not with what was announced.
+            let missing = session.and_then(|session| session.missing(&self.input));
+            let room = missing.unwrap_or(READ).min(self.input.len() + READ);
+            self.input.reserve(room);
+            let mut input = (&mut self.input).limit(room);
+            return tokio_util::io::poll_read_buf(Pin::new(&mut self.stream), cx, &mut input);
         }
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
@@ -113,7 +137,7 @@ impl Pump {
                 Poll::Ready(Ok(sent)) => session.handle_sent(sent, now),
                 Poll::Ready(Err(error)) => return Err(self.not_written(&error, cx)),
             }
-            self.unflushed = true;
+            (self.unflushed, self.moved) = (true, true);
         }
         self.flush(cx)
     }
@@ -135,7 +159,7 @@ impl Pump {
 
     /// A peer that goes may have said why before: what it said is the reason, not that nothing can be written any more.
     fn not_written(&mut self, error: &io::Error, cx: &mut Context<'_>) -> CloseReason {
-        match self.poll_read(cx) {
+        match self.poll_read(None, cx) {
             Poll::Ready(Err(said)) => match broken(&said) {
                 CloseReason::Peer => broken(error),
                 reason => reason,
@@ -164,7 +188,7 @@ impl Pump {
     pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>, heard: &mut bool) -> Poll<()> {
         for _ in 0..READS_PER_TURN {
             self.input.clear();
-            if !self.finished || matches!(ready!(self.poll_read(cx)), Ok(0) | Err(_)) {
+            if !self.finished || matches!(ready!(self.poll_read(None, cx)), Ok(0) | Err(_)) {
                 return Poll::Ready(());
             }
             *heard = true;

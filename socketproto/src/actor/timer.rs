@@ -24,6 +24,11 @@ impl Timer {
         due
     }
 
+    /// Forgets what the timer was set to; the next one is made anew.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
     /// Sets the timer. One that runs out too early is left alone: deadlines mostly move away, and a turn too many
     /// costs less than moving the timer with each of them.
     pub(super) fn arm(&mut self, deadline: Option<Instant>, cx: &mut Context<'_>) {

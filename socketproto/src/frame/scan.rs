@@ -3,6 +3,8 @@
 //! A general reader spends most of its time on what is not asked here: texts, numbers, errors with their places. What
 //! this one refuses is read again by that one, which says why.
 
+use crate::strings::{skip_steps, special_bytes};
+
 /// What is left of the text behind the value it begins with; none where it begins with no value, or with one that nests
 /// deeper than 128. White space before the value is none of it.
 #[inline]
@@ -129,37 +131,8 @@ fn skip_escape(text: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Behind the steps of a long string in which all characters stand for themselves. They are looked at without branches,
-/// which becomes vector instructions.
-fn skip_steps(text: &[u8]) -> &[u8] {
-    let mut rest = text;
-    while let Some((step, after)) = rest.split_at_checked(STEP) {
-        if step.iter().fold(false, |found, byte| found | matches!(byte, 0..0x20 | b'"' | b'\\')) {
-            break;
-        }
-        rest = after;
-    }
-    rest
-}
-
-/// The top bit of bytes that do not stand for themselves in a string; right up to the first of them.
-#[inline]
-const fn special_bytes(word: u64) -> u64 {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    // A borrow comes from a smaller byte, so it spoils those behind it alone.
-    let control = word.wrapping_sub(ONES * 0x20) & !word;
-    let quote = word ^ (ONES * b'"' as u64);
-    let backslash = word ^ (ONES * b'\\' as u64);
-    let quote = quote.wrapping_sub(ONES) & !quote;
-    let backslash = backslash.wrapping_sub(ONES) & !backslash;
-    (control | quote | backslash) & (ONES * 0x80)
-}
-
 /// Eight bytes times this are the most that a short string has.
 const SHORT: usize = 8;
-
-/// Bytes that are looked at together.
-const STEP: usize = 32;
 
 #[inline]
 fn skip_number(text: &[u8]) -> Option<&[u8]> {
@@ -287,25 +260,12 @@ mod tests {
 
     #[test]
     fn strings_of_any_length_end_at_their_quote() {
-        for length in [0, 1, 7, 8, 9, 16, 8 * SHORT - 1, 8 * SHORT, 8 * SHORT + 1, 8 * SHORT + 2 * STEP + 9] {
+        for length in [0, 1, 7, 8, 9, 16, 63, 64, 65, 72, 137, 205] {
             for special in ["", "\\n", "\n", "\\\"", "\\"] {
                 for at in 0..=length {
                     let plain = "x".repeat(length);
                     check(&format!("\"{}{special}{}\" behind\"", &plain[..at], &plain[at..]));
                 }
-            }
-        }
-    }
-
-    #[test]
-    fn eight_bytes_at_a_time_are_told_like_one() {
-        for byte in u8::MIN..=u8::MAX {
-            for at in 0..8 {
-                let mut word = [b'x'; 8];
-                word[at] = byte;
-                let special = matches!(byte, 0..0x20 | b'"' | b'\\');
-                let found = special_bytes(u64::from_le_bytes(word)).trailing_zeros() as usize / 8;
-                assert_eq!(found, if special { at } else { 8 }, "{byte:#04x} at {at}");
             }
         }
     }

@@ -19,6 +19,12 @@ impl Framer {
         Self { framing, scratch: BytesMut::new() }
     }
 
+    /// Keeps no room for frames to come.
+    pub(crate) fn shrink(&mut self) {
+        // Between frames it is empty.
+        self.scratch = BytesMut::new();
+    }
+
     /// Appends one frame to `out` and returns its length without the framing. `payload` appends the frame to the
     /// buffer it is given and must leave alone what is there already.
     ///
@@ -140,6 +146,8 @@ mod tests {
             framer.frame(&mut out, write(&frame)).unwrap();
             assert_eq!(out.len(), length + 4);
             assert!(framer.scratch.is_empty() && framer.scratch.capacity() <= KEPT_SCRATCH);
+            framer.shrink();
+            assert_eq!(framer.scratch.capacity(), 0);
         }
     }
 }

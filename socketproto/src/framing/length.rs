@@ -29,6 +29,14 @@ impl LengthDecoder {
     pub fn set_max_frame(&mut self, max_frame: usize) {
         self.max_frame = max_frame;
     }
+
+    /// How many bytes of the frame that begins with `src` have yet to come; none where its length has not come, is
+    /// above the limit, or the frame is there.
+    pub(super) fn missing(&self, src: &[u8]) -> Option<usize> {
+        let (prefix, body) = src.split_first_chunk()?;
+        let length = declared(*prefix);
+        length.checked_sub(body.len()).filter(|missing| *missing > 0 && length <= self.max_frame)
+    }
 }
 
 impl Decoder for LengthDecoder {
@@ -40,8 +48,7 @@ impl Decoder for LengthDecoder {
         let Some((prefix, body)) = src.split_first_chunk() else {
             return Ok(None);
         };
-        // A u32 that does not fit is above any limit.
-        let length = usize::try_from(u32::from_be_bytes(*prefix)).unwrap_or(usize::MAX);
+        let length = declared(*prefix);
         if length > self.max_frame {
             return Err(FramingError::TooLarge { found: length, limit: self.max_frame });
         }
@@ -82,6 +89,11 @@ pub(super) fn put(frame: &[u8], out: &mut BytesMut) {
     out.reserve(frame.len().saturating_add(PREFIX));
     out.put_slice(&encode(frame.len()));
     out.put_slice(frame);
+}
+
+fn declared(prefix: [u8; PREFIX]) -> usize {
+    // A u32 that does not fit is above any limit.
+    usize::try_from(u32::from_be_bytes(prefix)).unwrap_or(usize::MAX)
 }
 
 fn encode(length: usize) -> [u8; PREFIX] {
@@ -172,6 +184,19 @@ mod tests {
         let body = src[PREFIX..].as_ptr();
         let Ok(Some(Piece::Frame(frame))) = LengthDecoder::new(LIMIT).decode(&mut src) else { panic!() };
         assert_eq!(frame.as_ptr(), body);
+    }
+
+    #[test]
+    fn what_is_missing_of_a_frame_is_known() {
+        let decoder = LengthDecoder::new(LIMIT);
+        let check = |src: &[u8], expected| assert_eq!(decoder.missing(src), expected, "{src:?}");
+        check(b"", None);
+        check(b"\0\0\0", None);
+        check(b"\0\0\0\x02", Some(2));
+        check(b"\0\0\0\x02a", Some(1));
+        check(b"\0\0\0\x02ab", None);
+        check(b"\0\0\0\x02abc", None);
+        check(b"\0\0\0\x09a", None);
     }
 
     #[test]

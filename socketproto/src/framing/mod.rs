@@ -100,6 +100,22 @@ impl Deframer {
         }
     }
 
+    /// Keeps no room for frames to come.
+    pub(crate) fn shrink(&mut self) {
+        match &mut self.0 {
+            Inner::Stp(decoder) => decoder.shrink(),
+            Inner::Length(_) => {}
+        }
+    }
+
+    /// How many bytes of the frame that begins with `src` have yet to come, where its length is known.
+    pub(crate) fn missing(&self, src: &[u8]) -> Option<usize> {
+        match &self.0 {
+            Inner::Stp(_) => None,
+            Inner::Length(decoder) => decoder.missing(src),
+        }
+    }
+
     /// The bytes of an unfinished frame held in here, never more than the limit. With length framing they wait in the
     /// read buffer instead, and this is 0.
     pub fn pending(&self) -> usize {

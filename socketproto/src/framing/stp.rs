@@ -55,6 +55,13 @@ impl StpDecoder {
         self.payload.len()
     }
 
+    /// Keeps no room for frames to come.
+    pub(super) fn shrink(&mut self) {
+        if self.payload.is_empty() {
+            self.payload = BytesMut::new();
+        }
+    }
+
     /// Takes bytes without a `:`.
     fn handle_plain(&mut self, bytes: &[u8]) -> Result<Option<Piece>, FramingError> {
         if bytes.is_empty() {
@@ -349,6 +356,8 @@ mod tests {
             let _ = decoder.decode(&mut BytesMut::from(end));
             assert_eq!(decoder.pending(), 0, "{end}");
             assert!(decoder.payload.capacity() <= KEPT_PAYLOAD, "{end}");
+            decoder.shrink();
+            assert_eq!(decoder.payload.capacity(), 0, "{end}");
         }
     }
 

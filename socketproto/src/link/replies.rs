@@ -82,6 +82,12 @@ impl Replies {
         }
     }
 
+    /// Keeps no room for outcomes to come.
+    pub(super) fn shrink(&mut self) {
+        self.list.shrink_to_fit();
+        self.text.shrink_to_fit();
+    }
+
     pub(super) fn clear(&mut self) {
         self.list.clear();
         self.text.clear();

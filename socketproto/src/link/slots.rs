@@ -81,6 +81,11 @@ impl Slots {
         wakers
     }
 
+    /// Keeps no room for calls to come.
+    pub(super) fn shrink(&mut self) {
+        self.slots.shrink_to_fit();
+    }
+
     #[inline]
     fn slot(&mut self, call: CallKey) -> Option<&mut Slot> {
         self.slots.get_mut(index(call)).filter(|slot| u64::from(slot.serial) == call >> 32)

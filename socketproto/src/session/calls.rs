@@ -324,6 +324,16 @@ impl Calls {
         waiting.map(|waiting| waiting.new.call).collect()
     }
 
+    /// Keeps no room for calls to come.
+    pub(super) fn shrink(&mut self) {
+        self.earliest = Earliest::default();
+        self.note_deadlines();
+        self.by_id.shrink_to_fit();
+        self.in_order.shrink_to_fit();
+        self.waiting.shrink_to_fit();
+        self.nested.shrink_to_fit();
+    }
+
     /// Whether the peer has been asked something that it has yet to answer.
     pub(super) fn has_sent(&self) -> bool {
         self.outstanding != Count::default()

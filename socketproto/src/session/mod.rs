@@ -24,6 +24,7 @@ pub(crate) mod event;
 mod hello;
 mod inbox;
 mod life;
+mod memory;
 mod operations;
 mod posts;
 mod receive;
@@ -219,6 +220,11 @@ impl Session {
         }
     }
 
+    /// How many bytes of the frame that begins with `input` have yet to come, where its length is known.
+    pub(crate) fn missing(&self, input: &[u8]) -> Option<usize> {
+        self.deframer.as_ref().and_then(|deframer| deframer.missing(input))
+    }
+
     /// Whether bytes are taken: not while a verdict is awaited, for it judges the frames behind the key.
     pub(crate) fn wants_input(&self) -> bool {
         self.closed.is_none() && !self.auth.is_asking() && !self.is_held_up()
@@ -240,12 +246,6 @@ impl Session {
         if std::mem::replace(&mut self.paused, paused) && !paused {
             self.resume(now);
         }
-    }
-
-    /// Bytes held for the peer: being received, parked, kept for `receive`, unsent.
-    pub(crate) fn held(&self) -> usize {
-        let pending = self.deframer.as_ref().map_or(0, Deframer::pending);
-        pending + self.requests.parked_bytes() + self.inbox.bytes() + self.out.len()
     }
 
     /// Takes a changed table; what it says holds from the next message on.
@@ -383,7 +383,8 @@ impl Session {
         }
         if self.out.is_empty() {
             self.progress = None;
-            if self.out.capacity() > RETAINED {
+            // What has been sent is no part of the capacity any more, but it is still held.
+            if self.out.try_reclaim(RETAINED + 1) {
                 self.out = BytesMut::new();
             }
         } else if bytes > 0 {

@@ -75,6 +75,12 @@ impl Posts {
         expired
     }
 
+    /// Keeps no room for messages to come.
+    pub(super) fn shrink(&mut self) {
+        self.waiting.shrink_to_fit();
+        self.unsent.shrink_to_fit();
+    }
+
     /// The line has ended: what it had yet to take is lost.
     pub(super) fn end_unsent(&mut self) -> Vec<CallKey> {
         self.unsent.drain(..).map(|unsent| unsent.call).collect()

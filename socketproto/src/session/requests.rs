@@ -132,6 +132,16 @@ impl Requests {
         Some(parked)
     }
 
+    /// Keeps no room for requests to come.
+    pub(super) fn shrink(&mut self) {
+        if self.running.is_empty() {
+            self.earliest = Earliest::default();
+        }
+        self.running.shrink_to_fit();
+        self.parked.shrink_to_fit();
+        self.order.0.shrink_to_fit();
+    }
+
     #[inline]
     pub(super) fn parked_bytes(&self) -> usize {
         self.parked_bytes
@@ -241,7 +251,11 @@ impl Order {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::message::Message;
+    use crate::session::dispatch::Route;
 
     fn origin(message_id: Option<u64>) -> Origin {
         Origin { response: 11.into(), data_id: 1.into(), message_id, format: Format::Json }
@@ -273,6 +287,26 @@ mod tests {
         }
         assert_eq!(leave(&mut requests, &origin, &[3, 2, 1, 4]), [1, 2, 3, 4]);
         assert!(requests.order.0.is_empty());
+    }
+
+    #[test]
+    fn no_room_is_kept_but_for_what_runs() {
+        let mut requests = Requests::default();
+        let timeout = Duration::from_secs(30);
+        let header = *Message::new(10, 1, Json::NULL).header();
+        let incoming =
+            |request| Incoming { request, handler: 0, entry: 0, name: "x", header, data: Json::NULL };
+        let now = Instant::now();
+        for request in 1..=100 {
+            requests.start(&incoming(request), None, timeout, now);
+        }
+        assert!((2..=100).all(|request| requests.finish(request).is_some()));
+        requests.shrink();
+        assert!(requests.running.capacity() < 10);
+        assert_eq!(requests.deadline(), Some(now + timeout));
+        requests.finish(1);
+        requests.shrink();
+        assert_eq!((requests.running.capacity(), requests.deadline()), (0, None));
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub(super) struct Presence {
     /// A key has been refused.
     refused: bool,
     /// The HELLO that told of a restart.
-    news: Option<(Header, Json, Format)>,
+    news: Option<Box<(Header, Json, Format)>>,
 }
 
 impl Session {
@@ -189,13 +189,14 @@ impl Session {
     pub(super) fn peer_restarted(&mut self, news: Option<(Header, Json, Format)>) {
         info!("the peer has restarted");
         self.close(CloseReason::PeerRestarted);
-        self.presence.news = news;
+        self.presence.news = news.map(Box::new);
     }
 
     /// Begins with what ended the session before.
     pub(super) fn succeed(&mut self, before: &mut Self, now: Instant) {
         self.presence.echoes = before.presence.echoes;
-        if let Some((header, data, format)) = before.presence.news.take() {
+        if let Some(news) = before.presence.news.take() {
+            let (header, data, format) = *news;
             self.presence.heard = true;
             self.format = format;
             self.handle_message(Message::from_parts(header, data), format, now);

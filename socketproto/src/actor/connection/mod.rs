@@ -6,6 +6,8 @@
 mod close;
 mod hand_out;
 mod open;
+mod rest;
+mod room;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,6 +21,8 @@ use tracing::{Span, error_span};
 use crate::actor::Endpoint;
 use crate::actor::authenticator::Answer;
 use crate::actor::connection::open::Handshake;
+use crate::actor::connection::rest::Rest;
+use crate::actor::connection::room::Room;
 use crate::actor::dialer::Dialer;
 use crate::actor::gatekeeper::Gatekeeper;
 use crate::actor::handler::HandlerMessage;
@@ -75,14 +79,12 @@ pub(crate) struct Connection {
     peer: Peer,
     line: Option<Pump>,
     opening: Option<Handshake>,
-    dialer: Option<Dialer>,
+    dialer: Option<Box<Dialer>>,
     timer: Timer,
-    handlers: Vec<Recipient<HandlerMessage>>,
-    gatekeeper: Option<Gatekeeper>,
+    handlers: Vec<Arc<Recipient<HandlerMessage>>>,
+    gatekeeper: Option<Box<Gatekeeper>>,
     /// The waker that the link has.
     registered: Option<Waker>,
-    /// What was taken from the link last, kept for its memory.
-    taken: Outgoing,
     /// Requests of this turn, by handler.
     jobs: Vec<Vec<Incoming>>,
     outcomes: Vec<(CallKey, CallOutcome)>,
@@ -105,6 +107,7 @@ pub(crate) struct Connection {
     held: usize,
     /// When to look again whether there is memory.
     retry_at: Option<Instant>,
+    rest: Rest,
     span: Span,
 }
 
@@ -126,13 +129,12 @@ impl Connection {
                 link,
                 line: None,
                 opening: None,
-                dialer,
+                dialer: dialer.map(Box::new),
                 timer: Timer::default(),
                 handlers: Vec::new(),
-                gatekeeper: endpoint.authorize.clone().map(Gatekeeper::new),
+                gatekeeper: endpoint.authorize.clone().map(Gatekeeper::new).map(Box::new),
                 endpoint,
                 registered: None,
-                taken: Outgoing::default(),
                 jobs: Vec::new(),
                 outcomes: Vec::new(),
                 shown: View::default(),
@@ -148,6 +150,7 @@ impl Connection {
                 end_until: None,
                 held: 0,
                 retry_at: None,
+                rest: Rest::default(),
                 span,
             };
             if let Some(line) = line {
@@ -165,8 +168,10 @@ impl Connection {
             self.link.register(cx.waker().clone());
         }
         let now = now();
+        let mut room = Room::borrow();
+        self.session.swap_events(&mut room.events);
         self.refresh_routes();
-        self.take_outgoing(now);
+        self.take_outgoing(&mut room.taken, now);
         if self.timer.is_due(now) {
             self.session.handle_timeout(now);
         }
@@ -199,16 +204,20 @@ impl Connection {
         if self.poll_closed(cx, now).is_ready() {
             return Poll::Ready(());
         }
+        self.session.swap_events(&mut room.events);
+        room.give_back();
         self.account(now);
+        self.rest(now);
         if self.session.has_events() || (self.drain_until.is_some() && self.session.is_idle()) {
             // What was parked can run, or the last answer has left and the next turn closes.
             cx.waker().wake_by_ref();
         }
-        let dialing = self.dialer.as_ref().and_then(Dialer::deadline);
+        let dialing = self.dialer.as_ref().and_then(|dialer| dialer.deadline());
         let deadline = first([
             self.session.poll_timeout(),
             dialing,
             self.retry_at,
+            self.rest.at(),
             self.drain_until,
             self.flush_until,
             self.end_until,
@@ -241,8 +250,7 @@ impl Connection {
     }
 
     /// Takes what handlers and callers have left.
-    fn take_outgoing(&mut self, now: Instant) {
-        let taken = &mut self.taken;
+    fn take_outgoing(&mut self, taken: &mut Outgoing, now: Instant) {
         self.link.take(taken);
         for (request, status, text) in taken.replies.iter() {
             self.session.handle_reply(request, status, text, now);
@@ -270,7 +278,7 @@ impl Connection {
                 (Some(_), None) => self.session.end(CloseReason::Reconnect),
                 _ => self.session.close(CloseReason::Reconnect),
             }
-            self.dialer.iter_mut().for_each(Dialer::hurry);
+            self.dialer.iter_mut().for_each(|dialer| dialer.hurry());
         }
         if taken.close {
             self.session.end(CloseReason::Local);

@@ -95,7 +95,7 @@ impl Connection {
             Ok(handlers) => self.handlers = handlers,
             Err(_) => self.session.close(CloseReason::ServiceFailed),
         }
-        self.jobs.resize_with(self.handlers.len(), Vec::new);
+        self.jobs = self.handlers.iter().map(|_| Vec::new()).collect();
         self.show();
         (self.on_line)();
         tell(&self.handlers, &Hook::PeerConnected(self.peer.clone()));

@@ -11,6 +11,7 @@ mod gate;
 mod limits;
 mod lines;
 mod load;
+mod memory;
 mod opening;
 mod operations;
 mod pair;

@@ -1,0 +1,40 @@
+//! The memory that a session holds, and gives back.
+
+use std::collections::VecDeque;
+
+use bytes::BytesMut;
+
+use crate::framing::Deframer;
+use crate::session::{Event, Session};
+
+impl Session {
+    /// Bytes held for the peer: being received, parked, kept for `receive`, unsent.
+    pub(crate) fn held(&self) -> usize {
+        let pending = self.deframer.as_ref().map_or(0, Deframer::pending);
+        pending + self.requests.parked_bytes() + self.inbox.bytes() + self.out.len()
+    }
+
+    /// Exchanges the list of events while it is empty: one with room serves all sessions of a thread, and the idle ones
+    /// hold none.
+    pub(crate) fn swap_events(&mut self, empty: &mut VecDeque<Event>) {
+        if self.events.is_empty() {
+            std::mem::swap(&mut self.events, empty);
+        }
+    }
+
+    /// Gives back the room that buffers and tables keep for what may come next. To be called when little has come for a
+    /// while: room for the next message is made anew at its cost.
+    pub(crate) fn shrink(&mut self) {
+        if self.out.is_empty() {
+            self.out = BytesMut::new();
+        }
+        self.framer.shrink();
+        if let Some(deframer) = &mut self.deframer {
+            deframer.shrink();
+        }
+        self.events.shrink_to_fit();
+        self.requests.shrink();
+        self.calls.shrink();
+        self.posts.shrink();
+    }
+}
