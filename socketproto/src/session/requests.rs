@@ -255,7 +255,6 @@ mod tests {
 
     use super::*;
     use crate::message::Message;
-    use crate::session::dispatch::Route;
 
     fn origin(message_id: Option<u64>) -> Origin {
         Origin { response: 11.into(), data_id: 1.into(), message_id, format: Format::Json }
