@@ -41,7 +41,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
-use crate::actor::runtime;
 use crate::client::ClientBuilder;
 use crate::error::{Error, Result};
 use crate::id::{DataId, ServiceId, Status};
@@ -122,7 +121,8 @@ impl Client {
     /// # Ok(()) }
     /// ```
     pub fn connect(builder: impl Into<ClientBuilder>) -> Result<Self> {
-        wait(runtime::is_in_place(), builder.into().into_future())?.map(Self)
+        let builder = builder.into();
+        wait(builder.is_here(), builder.into_future())?.map(Self)
     }
 
     /// The connection with the seed library's functions.
@@ -188,7 +188,8 @@ impl Server {
     /// # Errors
     /// As [`ServerBuilder::start`]; [`Error::WouldDeadlock`] on the thread of connections and handlers.
     pub fn start(builder: impl Into<ServerBuilder>) -> Result<Self> {
-        wait(runtime::is_in_place(), builder.into().start())?.map(Self)
+        let builder = builder.into();
+        wait(builder.is_here(), builder.start())?.map(Self)
     }
 
     fn is_home(&self) -> bool {

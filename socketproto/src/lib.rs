@@ -105,6 +105,7 @@ pub mod transport;
 #[path = "private.rs"]
 pub mod __private;
 
+pub use actor::runtime::{Runtime, RuntimeBuilder};
 pub use backoff::Backoff;
 pub use client::{Client, ClientBuilder};
 pub use error::{Cause, Error, Operation, Result};
