@@ -23,8 +23,8 @@
 //!
 //! # Inside callbacks
 //!
-//! Connections and handlers run on one thread. To wait on it for something that it has yet to do would last for ever, so
-//! there nothing waits: results are [`Error::WouldDeadlock`], `receive` gives nothing,
+//! Connections and handlers run on one thread, unless a server has several workers. To wait on it for something that it
+//! has yet to do would last for ever, so there nothing waits: results are [`Error::WouldDeadlock`], `receive` gives nothing,
 //! `authenticate` tells what is known, and `send` leaves the message to be sent where the connection is ready, and is false
 //! where it is not. A program that wants more from a callback hands the work to a thread of its own.
 
@@ -41,6 +41,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
+use crate::actor::runtime::Runtime;
 use crate::client::ClientBuilder;
 use crate::error::{Error, Result};
 use crate::id::{DataId, ServiceId, Status};
@@ -84,6 +85,16 @@ impl<R: DeserializeOwned> PendingCall<R> {
     /// Those of the call, and [`Error::WouldDeadlock`] on the thread of connections and handlers.
     pub fn wait(self) -> Result<R> {
         wait(self.is_home(), self)?
+    }
+}
+
+impl Runtime {
+    /// Shuts down what runs here, and waits for it on this thread: as [`Runtime::shutdown`].
+    ///
+    /// # Errors
+    /// [`Error::WouldDeadlock`] on one of its own threads.
+    pub fn shutdown_and_wait(&self) -> Result<()> {
+        wait(self.is_here(), self.shutdown())?
     }
 }
 

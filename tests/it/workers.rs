@@ -1,21 +1,21 @@
 //! Servers on several threads: who runs where, and that all else stays as on one.
 
-use std::cell::RefCell;
+mod end;
+mod same;
+
 use std::collections::HashSet;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc as sync_mpsc};
 use std::thread;
 
-use futures_util::future::{join, join_all};
+use futures_util::future::join_all;
 use socketproto::prelude::*;
-use socketproto::testing::{Direction, Line};
 use socketproto::transport::{Accept, Connect, Connected};
-use socketproto::{ConnectionEvent, Error, Lifecycle, Runtime, blocking};
-use tokio::io::duplex;
+use socketproto::{Error, Lifecycle, ServerBuilder};
+use tokio::io::{DuplexStream, duplex};
 use tokio::sync::{Notify, Semaphore, mpsc};
 
-use crate::support::{TellOnDrop, Teller, block_on, disconnected, limits, teller, within};
+use crate::support::{Teller, limits, teller, within};
 use crate::tls::made::{localhost, trusting};
 
 const ADDRESSES: [&str; 2] = ["tcp://127.0.0.1:0", "mem://"];
@@ -115,7 +115,7 @@ fn named(numbers: &[usize]) -> Vec<String> {
     numbers.iter().map(|number| format!("socketproto-{number}")).collect()
 }
 
-async fn start(builder: socketproto::ServerBuilder) -> Server {
+async fn start(builder: ServerBuilder) -> Server {
     within(builder.start()).await.unwrap()
 }
 
@@ -135,7 +135,15 @@ async fn threads(clients: &[Client]) -> Vec<String> {
     within(join_all(clients.iter().map(|client| async { station(client).thread().await.unwrap() }))).await
 }
 
-// Who runs where
+/// Panics on purpose are not printed, all others are.
+fn quiet() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if info.payload().downcast_ref::<&str>() != Some(&ON_PURPOSE) {
+            print(info);
+        }
+    }));
+}
 
 #[tokio::test]
 async fn connections_are_spread_and_each_worker_has_a_service_of_its_own() {
@@ -239,7 +247,7 @@ async fn sockets_of_the_file_system_are_spread_too() {
 }
 
 /// A transport of the user's own: its lines are made by the server's end, in a handshake that says where it is done.
-struct Plug(mpsc::UnboundedSender<tokio::io::DuplexStream>);
+struct Plug(mpsc::UnboundedSender<DuplexStream>);
 
 impl Connect for Plug {
     fn address(&self) -> String {
@@ -254,7 +262,7 @@ impl Connect for Plug {
 }
 
 struct Socket {
-    lines: mpsc::UnboundedReceiver<tokio::io::DuplexStream>,
+    lines: mpsc::UnboundedReceiver<DuplexStream>,
     on_any_thread: bool,
     handshakes: Arc<Mutex<Vec<String>>>,
 }
@@ -300,298 +308,13 @@ async fn lines_of_an_own_transport_are_spread_where_it_says_so() {
     }
 }
 
-#[actix::test]
-async fn inside_an_actix_program_the_workers_are_threads_of_their_own() {
-    let server = start(Server::bind("tcp://127.0.0.1:0").workers(2).service_per_worker(Station::new)).await;
-    let clients = clients(&server, 2).await;
-    assert_eq!(threads(&clients).await, named(&[0, 1]));
-    within(server.shutdown()).await.unwrap();
-}
-
-// What stays as on one thread
-
-#[tokio::test]
-async fn connections_are_counted_over_all_workers() {
-    for address in ADDRESSES {
-        let builder = Server::bind(address).limits(limits(|limits| limits.max_connections = 4));
-        let server = start(builder.workers(3).service_per_worker(Station::new)).await;
-        let mut four = clients(&server, 4).await;
-        assert!(within(Client::connect(server.address())).await.is_err(), "there are four places");
-        four.remove(2).close().await;
-        let next = within(async {
-            loop {
-                if let Ok(client) = Client::connect(server.address()).await {
-                    return client;
-                }
-            }
-        });
-        assert_eq!(threads(&[next.await]).await, named(&[2]), "where a place is free");
-        within(server.shutdown()).await.unwrap();
-    }
-}
-
-#[tokio::test]
-async fn the_memory_of_all_workers_is_one_budget() {
-    let (sender, mut reasons) = mpsc::unbounded_channel();
-    let follow = move |_: &Peer, event: &ConnectionEvent| {
-        if let ConnectionEvent::Disconnected { reason } = event {
-            let _ = sender.send(reason.to_string());
-        }
-    };
-    let builder = Server::bind("mem://").limits(limits(|limits| limits.max_memory = 19_000_000));
-    let server = start(builder.on_event(follow).workers(3).service_per_worker(Station::new)).await;
-    let clients = clients(&server, 3).await;
-    assert_eq!(threads(&clients).await, named(&[0, 1, 2]));
-    let line = Line::of(server.address()).unwrap();
-    line.block(Direction::ToClient);
-    let calls = join_all(
-        clients
-            .iter()
-            .zip([5_000_000, 7_900_000, 6_000_000])
-            .map(|(client, length)| station(client).text(length)),
-    );
-    let told = async {
-        let reason = reasons.recv().await.unwrap();
-        line.thaw();
-        reason
-    };
-    let (outcomes, reason) = within(join(calls, told)).await;
-    assert!(reason.contains("max_memory"), "{reason}");
-    let lengths = outcomes.iter().map(|outcome| outcome.as_ref().ok().map(String::len));
-    assert_eq!(Vec::from_iter(lengths), [Some(5_000_000), None, Some(6_000_000)], "the largest was closed");
-    within(server.shutdown()).await.unwrap();
-}
-
-/// Answers each peer that calls back.
-#[derive(Service)]
-struct Answering {
-    #[did(1, read)]
-    number: usize,
-}
-
-#[tokio::test]
-async fn the_server_calls_the_peers_of_all_workers() {
-    let server = start(Server::bind("tcp://127.0.0.1:0").workers(3)).await;
-    let mut clients = Vec::new();
-    for number in 0..6 {
-        let client = Client::connect(server.address()).service(Answering { number });
-        clients.push(within(client).await.unwrap());
-    }
-    let peers = server.peers();
-    let answers = within(join_all(peers.iter().map(|peer| peer.read::<usize>(1)))).await;
-    let answers: Result<Vec<_>, _> = answers.into_iter().collect();
-    assert_eq!(answers.unwrap(), [0, 1, 2, 3, 4, 5]);
-    within(server.shutdown()).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_panic_in_a_handler_costs_its_caller_alone() {
-    quiet();
-    for shared in [false, true] {
-        let builder = Server::bind("tcp://127.0.0.1:0").workers(2);
-        let server = start(match shared {
-            false => builder.service_per_worker(Station::new),
-            true => builder.service(Station::new()),
-        })
-        .await;
-        let clients = clients(&server, 4).await;
-        for client in &clients {
-            let error = within(station(client).panics()).await.unwrap_err();
-            assert_eq!(error.fault(), Some(&Fault::callback_error("handler panicked")));
-        }
-        assert_eq!(threads(&clients).await, named(if shared { &[0; 4] } else { &[0, 1, 0, 1] }));
-        within(server.shutdown()).await.unwrap();
-    }
-}
-
-/// Panics on purpose are not printed, all others are.
-fn quiet() {
-    let print = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        if info.payload().downcast_ref::<&str>() != Some(&ON_PURPOSE) {
-            print(info);
-        }
-    }));
-}
-
-#[tokio::test]
-async fn what_a_peer_that_has_gone_had_asked_for_is_cancelled_across_threads() {
-    let (teller, mut told) = teller();
-    let service = Station::with(&Arc::new(Semaphore::new(0)), &teller);
-    let server = start(Server::bind("tcp://127.0.0.1:0").workers(2).service(service)).await;
-    let clients = clients(&server, 2).await;
-    let mut call = Box::pin(async { station(&clients[1]).wait().await });
-    within(async {
-        tokio::select! {
-            outcome = &mut call => panic!("the gate is closed: {outcome:?}"),
-            begun = told.next() => assert_eq!(begun, "begun"),
-        }
-    })
-    .await;
-    clients[1].close().await;
-    let mut ends = [within(told.next()).await, within(told.next()).await];
-    ends.sort_unstable();
-    assert_eq!(ends, ["ended", "gone"]);
-    assert_eq!(within(station(&clients[0]).peers()).await.unwrap(), 1);
-    within(server.shutdown()).await.unwrap();
-}
-
-#[test]
-fn a_wait_that_might_never_end_is_refused_on_every_worker() {
-    let server = Server::bind("mem://").workers(2).service_per_worker(|| Waiting);
-    let server = blocking::Server::start(server).unwrap();
-    for _ in 0..2 {
-        let client = blocking::Client::connect(server.address()).unwrap();
-        assert!(client.read::<bool>(1).wait().unwrap());
-    }
-    server.shutdown().unwrap();
-}
-
-#[derive(Service)]
-#[did(1, read = fn refused(cx) -> bool)]
-struct Waiting;
-
-impl Waiting {
-    fn refused(&mut self, cx: Call<Self>) -> bool {
-        let called = cx.peer().read::<u8>(1).wait();
-        matches!(called, Err(Error::WouldDeadlock))
-    }
-}
-
-// The end
-
-#[tokio::test]
-async fn a_shutdown_lets_run_what_runs_on_every_worker() {
-    for shared in [false, true] {
-        let (teller, mut told) = teller();
-        let gate = Arc::new(Semaphore::new(0));
-        let made = Arc::clone(&gate);
-        let make = move || Station::with(&made, &teller);
-        let builder = Server::bind("tcp://127.0.0.1:0").workers(3);
-        let builder = if shared { builder.service(make()) } else { builder.service_per_worker(make) };
-        let server = start(builder).await;
-        let clients = clients(&server, 6).await;
-        let calls = join_all(clients.iter().map(|client| async { station(client).wait().await }));
-        let shut_down = async {
-            for _ in 0..6 {
-                assert_eq!(told.next().await, "begun");
-            }
-            let mut down = Box::pin(server.shutdown());
-            tokio::select! {
-                biased;
-                _ = &mut down => panic!("six requests run"),
-                () = std::future::ready(()) => {}
-            }
-            gate.add_permits(6);
-            down.await.unwrap();
-            // All has ended when the shutdown has.
-            Vec::from_iter(std::iter::from_fn(|| told.now()))
-        };
-        let (answers, ends) = within(join(calls, shut_down)).await;
-        for answer in answers {
-            assert_eq!(answer.unwrap(), 7);
-        }
-        let count = |what| ends.iter().filter(|end| **end == what).count();
-        let services = if shared { 1 } else { 3 };
-        assert_eq!((count("ended"), count("gone"), count("stopping")), (6, 6, services));
-        assert!(within(Client::connect(server.address())).await.is_err(), "nobody listens");
-        within(server.shutdown()).await.expect("once more");
-    }
-}
-
-thread_local! {
-    /// Dropped with the thread.
-    static LAST: RefCell<Option<TellOnDrop>> = const { RefCell::new(None) };
-}
-
-/// Tells when each thread has ended.
-fn watching(teller: &Teller) -> impl Fn() -> Station + Send + Sync + 'static {
-    let teller = teller.clone();
-    move || {
-        LAST.with_borrow_mut(|last| *last = Some(teller.on_drop("thread ended")));
-        Station::new()
-    }
-}
-
-#[tokio::test]
-async fn a_shutdown_joins_the_threads() {
-    let (teller, mut told) = teller();
-    let server = start(Server::bind("mem://").workers(3).service_per_worker(watching(&teller))).await;
-    let _clients = clients(&server, 3).await;
-    within(server.shutdown()).await.unwrap();
-    assert_eq!([(); 3].map(|()| told.now()), [Some("thread ended"); 3]);
-}
-
-#[test]
-fn a_dropped_handle_ends_everything_without_waiting() {
-    let (teller, mut told) = teller();
-    let builder = Server::bind("mem://").workers(3).service_per_worker(watching(&teller));
-    let server = block_on(builder.start()).unwrap();
-    let client = block_on(Client::connect(server.address()).into_future()).unwrap();
-    drop(server);
-    for _ in 0..3 {
-        assert_eq!(block_on(told.next()), "thread ended");
-    }
-    drop(client);
-}
-
-#[tokio::test]
-async fn a_runtime_has_several_servers_and_clients_and_ends_them() {
-    let (teller, mut told) = teller();
-    let runtime = Runtime::builder().workers(2).start().unwrap();
-    assert_eq!(runtime.workers(), 2);
-    let first = start(Server::bind("mem://").runtime(&runtime).service_per_worker(watching(&teller))).await;
-    let second = start(Server::bind("mem://").runtime(&runtime).service(Station::new())).await;
-    let mut threads = Vec::new();
-    let mut clients = Vec::new();
-    for _ in 0..4 {
-        let seen = Arc::new(Mutex::new(String::new()));
-        let note = Arc::clone(&seen);
-        let client = Client::connect(first.address()).runtime(&runtime);
-        let client = client.on_event(move |_, event| {
-            if let ConnectionEvent::Ready = event {
-                *note.lock().unwrap() = this_thread();
-            }
-        });
-        clients.push(within(client).await.unwrap());
-        threads.push(seen.lock().unwrap().clone());
-    }
-    assert_eq!(threads, named(&[0, 1, 0, 1]), "clients take turns");
-    let other = within(Client::connect(second.address())).await.unwrap();
-    let error = {
-        let (down, again) = within(join(runtime.shutdown(), runtime.clone().shutdown())).await;
-        down.and(again).unwrap();
-        within(Server::bind("mem://").runtime(&runtime).start()).await.unwrap_err()
-    };
-    assert!(matches!(error, Error::ShutDown), "{error}");
-    assert_eq!([told.now(), told.now()], [Some("thread ended"); 2]);
-    within(join(first.closed(), second.closed())).await;
-    for client in &clients {
-        within(client.closed()).await;
-    }
-    within(disconnected(&other)).await;
-    within(runtime.shutdown()).await.expect("once more");
-}
-
-#[tokio::test]
-async fn a_runtime_lives_as_long_as_what_runs_on_it() {
-    let (teller, mut told) = teller();
-    let runtime = Runtime::builder().start().unwrap();
-    let builder = Server::bind("mem://").runtime(&runtime);
-    let server = start(builder.service_per_worker(watching(&teller))).await;
-    drop(runtime);
-    let clients = clients(&server, 1).await;
-    assert_eq!(threads(&clients).await, named(&[0]));
-    drop(server);
-    assert_eq!(within(told.next()).await, "thread ended");
-}
-
 /// Blocks its thread until the test lets it go.
 #[derive(Service, Client)]
 #[did(1, execute = fn block())]
-struct Blocking {
+#[did(2, read = fn thread() -> String)]
+pub(super) struct Blocking {
     begun: Arc<Notify>,
-    gate: Arc<Mutex<std::sync::mpsc::Receiver<()>>>,
+    gate: Arc<Mutex<sync_mpsc::Receiver<()>>>,
 }
 
 impl Blocking {
@@ -599,49 +322,47 @@ impl Blocking {
         self.begun.notify_one();
         let _ = self.gate.lock().unwrap().recv();
     }
-}
 
-#[tokio::test]
-async fn a_blocked_worker_does_not_keep_the_others_from_ending() {
-    let (open, gate) = std::sync::mpsc::channel();
-    let (begun, gate, (teller, mut told)) = (Arc::new(Notify::new()), Arc::new(Mutex::new(gate)), teller());
-    let wakes = Arc::clone(&begun);
-    let station = Station::with(&Arc::new(Semaphore::new(0)), &teller);
-    let builder = Server::bind("mem://").workers(2).service_at(100, station);
-    let make = move || Blocking { begun: Arc::clone(&wakes), gate: Arc::clone(&gate) };
-    let server = start(builder.service_per_worker(make)).await;
-    let clients = clients(&server, 2).await;
-    let blocking = BlockingClient::new(&clients[1]);
-    let call = tokio::spawn(async move { blocking.block().await });
-    within(begun.notified()).await;
-    drop(server);
-    assert_eq!(within(told.next()).await, "gone", "the peer of the first thread");
-    assert_eq!(within(told.next()).await, "stopping", "a service of the first thread");
-    drop(open);
-    // What it is answered is all the same; it does not hang.
-    let _ = within(call).await.unwrap();
-}
-
-#[tokio::test]
-async fn mistakes_are_errors_of_the_start() {
-    for (workers, expected) in [
-        (0, "workers: 0 is outside of 1 to 1024"),
-        (1025, "workers: 1025 is outside of 1 to 1024"),
-        (usize::MAX, "workers: 18446744073709551615 is outside of 1 to 1024"),
-    ] {
-        let error = within(Server::bind("mem://").workers(workers).start()).await.unwrap_err();
-        assert_eq!(error.to_string(), expected);
-        assert_eq!(Runtime::builder().workers(workers).start().unwrap_err().to_string(), expected);
+    fn thread(&mut self) -> String {
+        this_thread()
     }
-    quiet();
-    let made = AtomicUsize::new(0);
-    let make = move || match made.fetch_add(1, Ordering::SeqCst) {
-        2 => std::panic::panic_any(ON_PURPOSE),
-        _ => Station::new(),
-    };
-    let builder = Server::bind("mem://").workers(3).service_per_worker(make);
-    let error = within(builder.start()).await.unwrap_err().to_string();
-    let expected =
-        "service_per_worker: the closure that makes the service panicked; standard error has where";
-    assert_eq!(error, expected);
+}
+
+/// Makes such services; then what tells that one blocks, and what lets it go when it is dropped.
+fn blocking() -> (impl Fn() -> Blocking + Send + Sync + 'static, Arc<Notify>, sync_mpsc::Sender<()>) {
+    let (open, gate) = sync_mpsc::channel();
+    let (begun, gate) = (Arc::new(Notify::new()), Arc::new(Mutex::new(gate)));
+    let wakes = Arc::clone(&begun);
+    let make = move || Blocking { begun: Arc::clone(&wakes), gate: Arc::clone(&gate) };
+    (make, begun, open)
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_blocked_thread_holds_up_its_own_connections_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let unix = format!("unix://{}", directory.path().join("blocked.sock").display());
+    for address in [ADDRESSES[0], ADDRESSES[1], &unix] {
+        let (make, begun, open) = blocking();
+        let server = start(Server::bind(address).workers(2).service_per_worker(make)).await;
+        let clients = clients(&server, 2).await;
+        let blocks = BlockingClient::new(&clients[0]);
+        let call = tokio::spawn(async move { blocks.block().await });
+        within(begun.notified()).await;
+        let other = BlockingClient::new(&clients[1]);
+        for _ in 0..3 {
+            assert_eq!(within(other.thread()).await.unwrap(), "socketproto-1", "{address}");
+        }
+        drop(open);
+        within(call).await.unwrap().unwrap();
+        within(server.shutdown()).await.unwrap();
+    }
+}
+
+#[actix::test]
+async fn inside_an_actix_program_the_workers_are_threads_of_their_own() {
+    let server = start(Server::bind("tcp://127.0.0.1:0").workers(2).service_per_worker(Station::new)).await;
+    let clients = clients(&server, 2).await;
+    assert_eq!(threads(&clients).await, named(&[0, 1]));
+    within(server.shutdown()).await.unwrap();
 }

@@ -1,5 +1,7 @@
 //! The actor of one server: it accepts, counts, and in the end drains its connections.
 
+mod newcomer;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
@@ -16,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::actor::Endpoint;
-use crate::actor::connection::{Connection, Drain, Start};
+use crate::actor::connection::{Connection, Drain};
+use crate::actor::listener::newcomer::{Newcomer, Place};
 use crate::actor::repeats::Repeats;
 use crate::actor::spread::Spread;
 use crate::actor::workers::HOME;
@@ -133,47 +136,6 @@ struct Member {
     addr: Option<Addr<Connection>>,
     ip: Option<IpAddr>,
     worker: usize,
-}
-
-/// A connection that is about to begin.
-struct Newcomer {
-    line: Connected,
-    link: Arc<Link>,
-    endpoint: Arc<Endpoint>,
-    worker: usize,
-    peers: Peers,
-    place: Place,
-}
-
-/// The place of a connection at its listener; free again when this is dropped, wherever and however the connection ended.
-struct Place {
-    id: u64,
-    listener: Addr<Listener>,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.listener.do_send(Gone(self.id));
-    }
-}
-
-impl Newcomer {
-    /// Starts the connection on this thread.
-    fn begin(self) -> Addr<Connection> {
-        let Self { line, link, endpoint, worker, peers, place } = self;
-        // Its handshake may be yet to come.
-        let on_line = Box::new(move || peers.0.arrived.notify_waiters());
-        let on_end = Box::new(move || drop(place));
-        let (line, dialer, ready) = (Some(line), None, None);
-        Connection::start(Start { line, link, endpoint, worker, dialer, ready, on_line, on_end })
-    }
-
-    /// The same on a thread that is not the listener's.
-    fn begin_elsewhere(self) {
-        let (id, listener) = (self.place.id, self.place.listener.clone());
-        let addr = self.begin();
-        listener.do_send(Arrived(id, addr));
-    }
 }
 
 impl Listener {

@@ -158,7 +158,7 @@ impl Runtime {
 
     /// Whether this is one of its threads.
     #[cfg(feature = "blocking")]
-    pub(super) fn is_here(&self) -> bool {
+    pub(crate) fn is_here(&self) -> bool {
         self.0.workers.iter().any(|worker| worker.thread() == thread::current().id())
     }
 

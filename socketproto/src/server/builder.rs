@@ -233,7 +233,7 @@ impl ServerBuilder {
         self
     }
 
-    /// What is taken from peers.
+    /// What is taken from peers; all [workers](Self::workers) count together.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.settings.limits(limits);
         self
