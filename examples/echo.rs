@@ -1,6 +1,6 @@
 //! Answers every read, write and execute of every datum with the request's data.
 //!
-//! `cargo run --example echo -- --listen tcp://127.0.0.1:4000`
+//! `cargo run --example echo -- --listen tcp://127.0.0.1:4000 --workers 4`
 
 use clap::Parser;
 use socketproto::prelude::*;
@@ -25,7 +25,7 @@ async fn main() -> std::process::ExitCode {
 }
 
 async fn serve(flags: ServerFlags) -> socketproto::Result<()> {
-    let server = flags.server()?.service(Echo).start().await?;
+    let server = flags.server()?.service_per_worker(|| Echo).start().await?;
     let signalled = server.run_until_signal();
     show(format_args!("listening on {}", server.address()));
     signalled.await

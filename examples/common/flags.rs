@@ -29,6 +29,9 @@ pub struct ServerFlags {
     /// The name of the channel
     #[arg(long, value_name = "NAME")]
     pub channel: Option<String>,
+    /// Spreads connections over so many threads, 1 to 1024
+    #[arg(long, value_name = "NUMBER")]
+    pub workers: Option<usize>,
 }
 
 /// How clients prove the secret.
@@ -51,6 +54,9 @@ impl ServerFlags {
         }
         if let Some(channel) = self.channel {
             server = server.channel_name(channel);
+        }
+        if let Some(workers) = self.workers {
+            server = server.workers(workers);
         }
         Ok(server)
     }

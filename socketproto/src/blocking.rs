@@ -23,8 +23,8 @@
 //!
 //! # Inside callbacks
 //!
-//! Connections and handlers run on one thread. To wait on it for something that it has yet to do would last for ever, so
-//! there nothing waits: results are [`Error::WouldDeadlock`], `receive` gives nothing,
+//! Connections and handlers run on one thread, unless a server has several workers. To wait on it for something that it
+//! has yet to do would last for ever, so there nothing waits: results are [`Error::WouldDeadlock`], `receive` gives nothing,
 //! `authenticate` tells what is known, and `send` leaves the message to be sent where the connection is ready, and is false
 //! where it is not. A program that wants more from a callback hands the work to a thread of its own.
 
@@ -41,7 +41,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
-use crate::actor::runtime;
+use crate::actor::runtime::Runtime;
 use crate::client::ClientBuilder;
 use crate::error::{Error, Result};
 use crate::id::{DataId, ServiceId, Status};
@@ -88,6 +88,16 @@ impl<R: DeserializeOwned> PendingCall<R> {
     }
 }
 
+impl Runtime {
+    /// Shuts down what runs here, and waits for it on this thread: as [`Runtime::shutdown`].
+    ///
+    /// # Errors
+    /// [`Error::WouldDeadlock`] on one of its own threads.
+    pub fn shutdown_and_wait(&self) -> Result<()> {
+        wait(self.is_here(), self.shutdown())?
+    }
+}
+
 /// The side that connects: as [`Client`](struct@crate::Client), whose calls it has.
 ///
 /// ```
@@ -122,7 +132,8 @@ impl Client {
     /// # Ok(()) }
     /// ```
     pub fn connect(builder: impl Into<ClientBuilder>) -> Result<Self> {
-        wait(runtime::is_in_place(), builder.into().into_future())?.map(Self)
+        let builder = builder.into();
+        wait(builder.is_here(), builder.into_future())?.map(Self)
     }
 
     /// The connection with the seed library's functions.
@@ -188,7 +199,8 @@ impl Server {
     /// # Errors
     /// As [`ServerBuilder::start`]; [`Error::WouldDeadlock`] on the thread of connections and handlers.
     pub fn start(builder: impl Into<ServerBuilder>) -> Result<Self> {
-        wait(runtime::is_in_place(), builder.into().start())?.map(Self)
+        let builder = builder.into();
+        wait(builder.is_here(), builder.start())?.map(Self)
     }
 
     fn is_home(&self) -> bool {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::actor::connector::{Connect, connect};
 use crate::actor::runtime::Runtime;
+use crate::actor::workers::Placement;
 use crate::backoff::Backoff;
 use crate::endpoint::Settings;
 use crate::error::Result;
@@ -156,6 +157,7 @@ pub struct ClientBuilder {
     old_peer: bool,
     backoff: Backoff,
     lazy: bool,
+    placement: Placement,
 }
 
 /// Where a client connects to.
@@ -166,9 +168,15 @@ enum Target {
 
 impl ClientBuilder {
     fn new(target: Target) -> Self {
-        let settings = Settings::new();
-        let setup = ClientSetup::default();
-        Self { target, settings, setup, old_peer: false, backoff: Backoff::default(), lazy: false }
+        Self {
+            target,
+            settings: Settings::new(),
+            setup: ClientSetup::default(),
+            old_peer: false,
+            backoff: Backoff::default(),
+            lazy: false,
+            placement: Placement::default(),
+        }
     }
 
     /// Proves to the server that this side knows the secret.
@@ -274,6 +282,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Runs the client, its services included, on one of the threads of a runtime: one client after the other on the next.
+    /// Otherwise it runs on the one thread of the process, or inside an actix system on the caller's.
+    pub fn runtime(mut self, runtime: &Runtime) -> Self {
+        self.placement = Placement::On(runtime.clone());
+        self
+    }
+
     /// What is taken from the server.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.settings.limits(limits);
@@ -281,7 +296,7 @@ impl ClientBuilder {
     }
 
     async fn open(self) -> Result<Client> {
-        let Self { target, settings, setup, old_peer, backoff, lazy } = self;
+        let Self { target, settings, setup, old_peer, backoff, lazy, placement } = self;
         let (connector, options) = match target {
             Target::Address(address) => {
                 let mut address = Address::parse(&address)?;
@@ -301,8 +316,15 @@ impl ClientBuilder {
             }
         };
         let endpoint = settings.build(Role::Client, &options)?;
-        let runtime = Runtime::current()?;
-        runtime.run(move || connect(Connect { connector, endpoint, backoff, lazy })).await?.map(Client)
+        let workers = placement.worker()?;
+        let home = workers.home().clone();
+        home.run(move || connect(Connect { connector, endpoint, backoff, lazy, workers })).await?.map(Client)
+    }
+
+    /// Whether the client will run on this thread, which must not wait for it then.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn is_here(&self) -> bool {
+        self.placement.is_here()
     }
 }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::actor::gatekeeper::Authorize;
-use crate::actor::{OnEvent, Services, StartEndpoint, new_session, starter_per_peer, starter_with_door};
+use crate::actor::{
+    OnEvent, Services, StartEndpoint, new_session, starter_per_peer, starter_per_worker, starter_with_door,
+};
 use crate::callback::Callbacks;
 use crate::error::{Error, Result};
 use crate::event::ConnectionEvent;
@@ -61,6 +63,11 @@ impl Settings {
     pub(crate) fn service(&mut self, shift: u32, service: impl IntoService) {
         let served = service.into_service();
         let added = served.and_then(|Served { table, start }| self.services.add_table(table, shift, start));
+        self.note(added);
+    }
+
+    pub(crate) fn service_per_worker<S: Service>(&mut self, make: impl Fn() -> S + Send + Sync + 'static) {
+        let added = self.services.add_table(S::SERVICE, 0, starter_per_worker(make));
         self.note(added);
     }
 

@@ -35,6 +35,7 @@
 //!
 //! - [`Server`] and [`Client`](struct@Client) are the two sides; [`Peer`] is the other one, as a handler or a client sees it.
 //! - [`Service`](macro@Service) and [`Client`](macro@Client) are the derive macros, with the grammar of `#[did(..)]`.
+//! - [`Runtime`] is threads for servers and clients, where one for all of them is not enough.
 //! - [`Protocol`] sends and receives message by message, with the functions of the Python library.
 //! - [`Fault`] is what a handler answers when it refuses; [`Error`] is what a caller gets.
 //! - [`Secret`] is what both sides know; [`Limits`] is what a peer may use up.
@@ -45,7 +46,8 @@
 //! # Runtimes
 //!
 //! Connections and handlers run on one thread of their own, which the first server or client starts; inside an actix
-//! system they run on the thread of the caller. Handles are `Send`, `Sync` and `Clone`, and their futures can be awaited
+//! system they run on the thread of the caller. A server may have several threads ([`ServerBuilder::workers`]), and servers
+//! and clients may share some ([`Runtime`]). Handles are `Send`, `Sync` and `Clone`, and their futures can be awaited
 //! on any executor. In handlers `tokio::spawn` spawns onto the handlers' thread, and code that blocks holds up all
 //! connections of that thread.
 //!
@@ -106,6 +108,7 @@ pub mod transport;
 #[path = "private.rs"]
 pub mod __private;
 
+pub use actor::runtime::{Runtime, RuntimeBuilder};
 pub use backoff::Backoff;
 pub use client::{Client, ClientBuilder};
 pub use error::{Cause, Error, Operation, Result};

@@ -11,7 +11,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::{self, ThreadId};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
@@ -50,8 +50,8 @@ pub(crate) struct Routes {
     names: Vec<Box<str>>,
     /// The time a callback may take.
     timeout: Duration,
-    /// The thread on which its connections and callbacks run, once it is started.
-    home: OnceLock<ThreadId>,
+    /// The threads on which its connections and services run, once it is started.
+    home: OnceLock<Box<[ThreadId]>>,
     /// Tells the callbacks' service that it holds closures which are of no use any more.
     release: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
@@ -93,16 +93,16 @@ impl Routes {
         }
     }
 
-    /// The endpoint runs on this thread.
-    pub(crate) fn settle(&self) {
+    /// The endpoint runs on these threads.
+    pub(crate) fn settle(&self, threads: Box<[ThreadId]>) {
         // It is started once.
-        let _ = self.home.set(thread::current().id());
+        let _ = self.home.set(threads);
     }
 
-    /// Whether the endpoint runs on this thread, so that waiting here for it would never end.
+    /// Whether the endpoint runs on this thread, so that waiting here for it might never end.
     #[cfg(feature = "blocking")]
     pub(crate) fn is_home(&self) -> bool {
-        self.home.get() == Some(&thread::current().id())
+        self.home.get().is_some_and(|threads| threads.contains(&std::thread::current().id()))
     }
 
     /// Sets how the callbacks' service is told to let go of closures; it calls `gone` then.

@@ -10,7 +10,8 @@ use actix::Addr;
 use futures_util::future::Either;
 use tokio_util::sync::CancellationToken;
 
-use crate::actor::listener::{Listener, Peers, Shutdown};
+use crate::actor::listener::{Listener, Peers, SHUTDOWN_TIMEOUT, Shutdown};
+use crate::actor::runtime::Runtime;
 use crate::error::{Error, Result};
 use crate::peer::Peer;
 use crate::protocol::Protocol;
@@ -20,9 +21,6 @@ use crate::signals;
 use crate::transport::{self, Address, OpenListener, Source};
 
 pub use crate::server::builder::ServerBuilder;
-
-/// How long requests that run may take when a server is shut down.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A running server. Clones mean the same server; it is closed when the last of them is dropped.
 ///
@@ -55,6 +53,8 @@ struct Inner {
     peers: Peers,
     routes: Arc<Routes>,
     closed: CancellationToken,
+    /// The threads that are its own, and end with it.
+    runtime: Option<Runtime>,
 }
 
 impl Server {
@@ -184,7 +184,10 @@ impl Server {
     pub async fn shutdown(&self) -> Result<()> {
         self.0.shutdown(SHUTDOWN_TIMEOUT);
         self.closed().await;
-        Ok(())
+        match &self.0.runtime {
+            Some(runtime) => runtime.shutdown().await,
+            None => Ok(()),
+        }
     }
 
     /// Waits until the server is closed.

@@ -40,3 +40,4 @@ mod tls;
 mod unix;
 mod vectors;
 mod websocket;
+mod workers;

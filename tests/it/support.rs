@@ -95,6 +95,11 @@ impl Told {
     pub(crate) async fn next(&mut self) -> &'static str {
         self.0.recv().await.expect("somebody who could tell is still there")
     }
+
+    /// What has been told already.
+    pub(crate) fn now(&mut self) -> Option<&'static str> {
+        self.0.try_recv().ok()
+    }
 }
 
 pub(crate) struct TellOnDrop {

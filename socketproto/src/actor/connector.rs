@@ -1,11 +1,15 @@
 //! Starting a client: the first line, and the wait until calls can be made.
 
+use std::pin::pin;
 use std::sync::Arc;
 
+use futures_util::future::{Either, select};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use crate::actor::connection::{Connection, Start};
 use crate::actor::dialer::{Dialer, dial};
+use crate::actor::workers::{HOME, Workers};
 use crate::actor::{Endpoint, StartEndpoint};
 use crate::backoff::Backoff;
 use crate::error::{Error, Result};
@@ -21,11 +25,13 @@ pub(crate) struct Connect {
     pub(crate) backoff: Backoff,
     /// Connect later: calls wait.
     pub(crate) lazy: bool,
+    /// The one thread it lives on.
+    pub(crate) workers: Workers,
 }
 
 /// Connects, and waits until calls can be made.
 pub(crate) async fn connect(connect: Connect) -> Result<Peer> {
-    let Connect { connector, endpoint, backoff, lazy } = connect;
+    let Connect { connector, endpoint, backoff, lazy, workers } = connect;
     let address: Box<str> = connector.address().into();
     let line = if lazy {
         None
@@ -36,12 +42,17 @@ pub(crate) async fn connect(connect: Connect) -> Result<Peer> {
     let shown = line.as_ref().map_or_else(|| address.clone().into(), |line| Arc::clone(&line.peer));
     let link = Arc::new(Link::new(shown, Arc::clone(&endpoint.routes)));
     let peer = Peer::of_client(Arc::clone(&link));
-    let endpoint = Arc::new(Endpoint::start(endpoint)?);
+    let ending = workers.ending();
+    let endpoint = Arc::new(Endpoint::start(endpoint, workers).await?);
     let dialer = Some(Dialer::new(connector, backoff, line.is_some()));
     let (sender, ready) = oneshot::channel();
     let sender = (!lazy).then_some(sender);
     let (on_line, on_end) = (Box::new(|| {}), Box::new(|| {}));
-    Connection::start(Start { line, link, endpoint, dialer, ready: sender, on_line, on_end });
+    if let Some(ending) = ending {
+        close_with(ending, Arc::clone(&link));
+    }
+    let worker = HOME;
+    Connection::start(Start { line, link, endpoint, worker, dialer, ready: sender, on_line, on_end });
     if lazy {
         return Ok(peer);
     }
@@ -50,6 +61,15 @@ pub(crate) async fn connect(connect: Connect) -> Result<Peer> {
         Ok(Err(reason)) => Err(not_ready(address, &reason)),
         Err(_) => Err(Error::ShutDown),
     }
+}
+
+/// Closes the connection when its thread has to end.
+fn close_with(ending: CancellationToken, link: Arc<Link>) {
+    actix_rt::spawn(async move {
+        if let Either::Left(_) = select(pin!(ending.cancelled()), pin!(link.closed())).await {
+            link.request_close();
+        }
+    });
 }
 
 fn not_ready(address: Box<str>, reason: &CloseReason) -> Error {

@@ -1,13 +1,16 @@
 //! The actor of one server: it accepts, counts, and in the end drains its connections.
 
+mod newcomer;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorFuture, Addr, AsyncContext, Context, Handler, Message};
+use futures_util::future::{Either, select};
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
@@ -15,8 +18,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::actor::Endpoint;
-use crate::actor::connection::{Connection, Drain, Start};
+use crate::actor::connection::{Connection, Drain};
+use crate::actor::listener::newcomer::{Newcomer, Place};
 use crate::actor::repeats::Repeats;
+use crate::actor::spread::Spread;
+use crate::actor::workers::HOME;
 use crate::link::Link;
 use crate::peer::Peer;
 use crate::transport::{self, Connected};
@@ -36,12 +42,26 @@ const SPARE_DESCRIPTORS: usize = 64;
 /// How long services may take to end, where the time for shutting down is used up.
 const SERVICES_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long requests that run may take when a server is shut down.
+pub(crate) const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long connections may take to end on top of that. Those that take longer are held up by a handler that blocks their
+/// thread.
+const CONNECTIONS_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Stop accepting, let run what runs for this long, close.
 pub(crate) struct Shutdown {
     pub(crate) within: Duration,
 }
 
 impl Message for Shutdown {
+    type Result = ();
+}
+
+/// A connection runs on another thread than the listener.
+struct Arrived(u64, Addr<Connection>);
+
+impl Message for Arrived {
     type Result = ();
 }
 
@@ -92,6 +112,7 @@ pub(crate) struct Listener {
     listener: Option<transport::Listener>,
     endpoint: Arc<Endpoint>,
     connections: FxHashMap<u64, Member>,
+    spread: Spread,
     peers: Peers,
     next: u64,
     per_address: FxHashMap<IpAddr, usize>,
@@ -102,6 +123,8 @@ pub(crate) struct Listener {
     failed: (Repeats, Option<Instant>),
     refused: u64,
     shutdown_until: Option<Instant>,
+    /// How long the connections of other threads may take to end.
+    patience: Option<Pin<Box<Sleep>>>,
     /// How long the services may take to end, once the last connection has.
     ending: Option<Pin<Box<Sleep>>>,
     /// Told when all is over.
@@ -109,8 +132,10 @@ pub(crate) struct Listener {
 }
 
 struct Member {
-    addr: Addr<Connection>,
+    /// Absent while it is on its way to its thread.
+    addr: Option<Addr<Connection>>,
     ip: Option<IpAddr>,
+    worker: usize,
 }
 
 impl Listener {
@@ -121,7 +146,8 @@ impl Listener {
         peers: Peers,
         closed: CancellationToken,
     ) -> Addr<Self> {
-        Self::create(|ctx| {
+        let (ending, until) = (endpoint.workers.ending(), closed.clone());
+        let addr = Self::create(|ctx| {
             ctx.set_mailbox_capacity(0);
             ctx.spawn(Accept);
             let descriptors =
@@ -129,6 +155,7 @@ impl Listener {
             let max_connections = endpoint.config.limits.max_connections;
             Self {
                 listener: Some(listener),
+                spread: Spread::new(endpoint.workers.len()),
                 max_connections: descriptors.map_or(max_connections, |free| free.min(max_connections)),
                 endpoint,
                 connections: FxHashMap::default(),
@@ -140,10 +167,15 @@ impl Listener {
                 failed: Default::default(),
                 refused: 0,
                 shutdown_until: None,
+                patience: None,
                 ending: None,
                 closed,
             }
-        })
+        });
+        if let Some(ending) = ending {
+            shut_down_with(ending, until, addr.clone());
+        }
+        addr
     }
 
     fn poll_accept(&mut self, addr: impl Fn() -> Addr<Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
@@ -200,17 +232,25 @@ impl Listener {
         if let Some(ip) = ip {
             *self.per_address.entry(ip).or_default() += 1;
         }
-        let link = Arc::new(Link::new(Arc::clone(&line.peer), Arc::clone(&self.endpoint.routes)));
-        self.peers.lock().insert(id, Peer::of_endpoint(Arc::clone(&link)));
-        let peers = self.peers.clone();
-        // Its handshake may be yet to come.
-        let on_line = Box::new(move || peers.0.arrived.notify_waiters());
-        let listener = addr();
-        let on_end = Box::new(move || listener.do_send(Gone(id)));
         let endpoint = Arc::clone(&self.endpoint);
-        let (line, dialer, ready) = (Some(line), None, None);
-        let addr = Connection::start(Start { line, link, endpoint, dialer, ready, on_line, on_end });
-        self.connections.insert(id, Member { addr, ip });
+        let workers = self.endpoint.workers.list();
+        let worker = if line.any_thread {
+            self.spread.choose(|worker| workers[worker].is_alive())
+        } else {
+            self.spread.count(HOME)
+        };
+        let link = Arc::new(Link::new(Arc::clone(&line.peer), Arc::clone(&endpoint.routes)));
+        self.peers.lock().insert(id, Peer::of_endpoint(Arc::clone(&link)));
+        let place = Place { id, listener: addr() };
+        let newcomer = Newcomer { line, link, endpoint, worker, peers: self.peers.clone(), place };
+        let addr = if worker == HOME {
+            Some(newcomer.begin())
+        } else {
+            // Where that thread has just ended, the newcomer is gone, and its place free.
+            workers[worker].spawn(|| newcomer.begin_elsewhere());
+            None
+        };
+        self.connections.insert(id, Member { addr, ip, worker });
     }
 
     /// The limit that one more connection would exceed.
@@ -228,7 +268,9 @@ impl Listener {
 
     fn forget(&mut self, id: u64) {
         self.peers.lock().remove(&id);
-        let Some(ip) = self.connections.remove(&id).and_then(|member| member.ip) else { return };
+        let Some(Member { ip, worker, .. }) = self.connections.remove(&id) else { return };
+        self.spread.release(worker);
+        let Some(ip) = ip else { return };
         if let Some(count) = self.per_address.get_mut(&ip) {
             *count -= 1;
             if *count == 0 {
@@ -246,13 +288,39 @@ impl Listener {
         }
     }
 
+    /// Gives up connections whose threads do not get to end them.
+    fn poll_patience(&mut self, cx: &mut TaskContext<'_>) {
+        let is_over = self.patience.as_mut().is_some_and(|patience| patience.as_mut().poll(cx).is_ready());
+        if !is_over {
+            return;
+        }
+        self.patience = None;
+        let before = self.connections.len();
+        self.connections.retain(|_, member| member.worker == HOME);
+        let connections = before - self.connections.len();
+        if connections > 0 {
+            warn!(connections, "a handler blocks the thread of connections, which have not ended in time");
+        }
+        self.stop_services_when_empty();
+    }
+
     fn poll_ended(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        self.poll_patience(cx);
         let Some(ending) = &mut self.ending else { return Poll::Pending };
         if self.endpoint.lifeline.poll_ended(cx).is_ready() {
             return Poll::Ready(());
         }
         ending.as_mut().poll(cx).map(|()| warn!("a service has not ended in time"))
     }
+}
+
+/// Shuts the server down when its threads have to end.
+fn shut_down_with(ending: CancellationToken, closed: CancellationToken, listener: Addr<Listener>) {
+    actix_rt::spawn(async move {
+        if let Either::Left(_) = select(pin!(ending.cancelled()), pin!(closed.cancelled())).await {
+            listener.do_send(Shutdown { within: SHUTDOWN_TIMEOUT });
+        }
+    });
 }
 
 impl Actor for Listener {
@@ -264,6 +332,19 @@ impl Drop for Listener {
         info!("server closed");
         self.peers.lock().clear();
         self.closed.cancel();
+    }
+}
+
+impl Handler<Arrived> for Listener {
+    type Result = ();
+
+    fn handle(&mut self, Arrived(id, addr): Arrived, _: &mut Context<Self>) {
+        if let Some(until) = self.shutdown_until {
+            addr.do_send(Drain { within: until.saturating_duration_since(Instant::now()) });
+        }
+        if let Some(member) = self.connections.get_mut(&id) {
+            member.addr = Some(addr);
+        }
     }
 }
 
@@ -281,9 +362,11 @@ impl Handler<Shutdown> for Listener {
 
     fn handle(&mut self, shutdown: Shutdown, _: &mut Context<Self>) {
         self.listener = None;
-        self.shutdown_until = Some(Instant::now() + shutdown.within);
-        for member in self.connections.values() {
-            member.addr.do_send(Drain { within: shutdown.within });
+        let until = Instant::now() + shutdown.within;
+        self.shutdown_until = Some(until);
+        self.patience = Some(Box::pin(tokio::time::sleep_until(until + CONNECTIONS_TIMEOUT)));
+        for addr in self.connections.values().filter_map(|member| member.addr.as_ref()) {
+            addr.do_send(Drain { within: shutdown.within });
         }
         self.stop_services_when_empty();
     }

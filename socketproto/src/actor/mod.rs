@@ -22,9 +22,12 @@ mod own_thread;
 mod pump;
 mod repeats;
 pub(crate) mod runtime;
+mod spread;
 mod task;
 mod ticket;
 mod timer;
+mod worker;
+pub(crate) mod workers;
 
 use std::io;
 use std::sync::Arc;
@@ -36,6 +39,7 @@ use crate::actor::gatekeeper::Authorize;
 use crate::actor::handler::HandlerMessage;
 use crate::actor::lifeline::{Alive, Lifeline};
 use crate::actor::memory::Memory;
+use crate::actor::workers::Workers;
 use crate::contain::contain;
 use crate::error::{Error, Result};
 use crate::event::ConnectionEvent;
@@ -54,9 +58,14 @@ const SESSION_BYTES: usize = 8;
 pub(crate) enum StartHandler {
     /// One for all connections.
     Shared(Box<dyn FnOnce(Alive) -> io::Result<Recipient<HandlerMessage>> + Send>),
+    /// One for the connections of each worker.
+    PerWorker(PerWorker),
     /// One for each.
     PerPeer(PerPeer),
 }
+
+/// Makes the service of one worker, on its thread.
+pub(crate) type PerWorker = Arc<dyn Fn(Alive) -> io::Result<Recipient<HandlerMessage>> + Send + Sync>;
 
 /// Makes the service of one connection.
 pub(crate) type PerPeer = Arc<dyn Fn(Peer, Alive) -> io::Result<Recipient<HandlerMessage>> + Send + Sync>;
@@ -75,6 +84,17 @@ pub(crate) fn starter_with_door<S: Service + Send>(
     on_door: impl FnOnce(&Door<S>) + Send + 'static,
 ) -> StartHandler {
     StartHandler::Shared(Box::new(move |alive| handler::start(move || service, on_door, alive)))
+}
+
+/// How a service of each worker is started.
+pub(crate) fn starter_per_worker<S: Service>(
+    service: impl Fn() -> S + Send + Sync + 'static,
+) -> StartHandler {
+    let service = Arc::new(service);
+    StartHandler::PerWorker(Arc::new(move |alive| {
+        let service = Arc::clone(&service);
+        handler::start(move || service(), |_| {}, alive)
+    }))
 }
 
 /// How a service of each connection is started.
@@ -113,17 +133,30 @@ pub(crate) struct Endpoint {
     on_event: Option<OnEvent>,
     memory: Memory,
     lifeline: Lifeline,
+    /// Dropped last: the threads may end with it.
+    workers: Workers,
 }
 
 enum Hosted {
     Shared(Arc<Recipient<HandlerMessage>>),
+    /// By worker.
+    PerWorker(Vec<Instance>),
     PerPeer(PerPeer),
 }
 
+/// The service of one worker; it ends where nobody wants it any more, be it before its endpoint has got it.
+struct Instance(Arc<Recipient<HandlerMessage>>);
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.0.do_send(HandlerMessage::Stop);
+    }
+}
+
 impl Endpoint {
-    /// Starts the actors of an endpoint on this thread.
-    pub(crate) fn start(start: StartEndpoint) -> Result<Self> {
-        start.routes.settle();
+    /// Starts the actors of an endpoint, those of which there is one on this thread, the first of the workers.
+    pub(crate) async fn start(start: StartEndpoint, workers: Workers) -> Result<Self> {
+        start.routes.settle(workers.threads());
         let mut endpoint = Self {
             memory: Memory::new(start.config.limits.max_memory),
             config: start.config,
@@ -133,6 +166,7 @@ impl Endpoint {
             authorize: start.authorize,
             on_event: start.on_event,
             lifeline: Lifeline::new(),
+            workers,
         };
         for handler in start.handlers {
             // Where one cannot be started, those before it end with the endpoint.
@@ -141,6 +175,9 @@ impl Endpoint {
                 StartHandler::Shared(start) => {
                     Hosted::Shared(start(alive).map(Arc::new).map_err(|error| not_started(&error))?)
                 }
+                StartHandler::PerWorker(make) => {
+                    Hosted::PerWorker(start_on_each(&endpoint.workers, &make, alive).await?)
+                }
                 StartHandler::PerPeer(make) => Hosted::PerPeer(make),
             });
         }
@@ -148,13 +185,15 @@ impl Endpoint {
         Ok(endpoint)
     }
 
-    /// The handlers of one connection.
-    fn handlers(&self, peer: &Peer) -> Result<Vec<Arc<Recipient<HandlerMessage>>>, Fault> {
+    /// The handlers of one connection of a worker.
+    fn handlers(&self, peer: &Peer, worker: usize) -> Result<Vec<Arc<Recipient<HandlerMessage>>>, Fault> {
         let mut handlers = Vec::with_capacity(self.handlers.len());
         for hosted in &self.handlers {
             handlers.push(match hosted {
                 // A clone of the handle itself would cost each connection three allocations.
                 Hosted::Shared(handler) => Arc::clone(handler),
+                // There is one on each.
+                Hosted::PerWorker(instances) => Arc::clone(&instances[worker].0),
                 Hosted::PerPeer(make) => {
                     let alive = self.lifeline.alive().ok_or_else(|| Fault::from(Error::ShutDown))?;
                     contain(|| make(peer.clone(), alive))?
@@ -179,8 +218,12 @@ impl Endpoint {
     fn stop(&self) {
         // An item that never ends keeps each of them alive, so they have to be told.
         for hosted in &self.handlers {
-            if let Hosted::Shared(handler) = hosted {
-                handler.do_send(HandlerMessage::Stop);
+            match hosted {
+                Hosted::Shared(handler) => handler.do_send(HandlerMessage::Stop),
+                Hosted::PerWorker(instances) => {
+                    instances.iter().for_each(|instance| instance.0.do_send(HandlerMessage::Stop));
+                }
+                Hosted::PerPeer(_) => {}
             }
         }
         self.lifeline.cut();
@@ -194,6 +237,22 @@ impl Endpoint {
             let _ = contain(|| on_event(peer, event));
         }
     }
+}
+
+/// Makes the service of each worker on its thread.
+async fn start_on_each(workers: &Workers, make: &PerWorker, alive: Alive) -> Result<Vec<Instance>> {
+    let mut instances = Vec::new();
+    for worker in workers.list() {
+        let (make, alive) = (Arc::clone(make), alive.clone());
+        let start =
+            move || async move { contain(|| make(alive)).map(|made| made.map(Arc::new).map(Instance)) };
+        let made = worker.run(start).await?.map_err(|_| Error::Config {
+            setting: "service_per_worker",
+            reason: "the closure that makes the service panicked; standard error has where".into(),
+        })?;
+        instances.push(made.map_err(|error| not_started(&error))?);
+    }
+    Ok(instances)
 }
 
 /// Tells services what happened to a peer; those without hooks do not listen.

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::actor::Endpoint;
 use crate::actor::listener::{Listener, Peers};
 use crate::actor::runtime::Runtime;
+use crate::actor::workers::Placement;
 use crate::endpoint::Settings;
 use crate::error::{Error, Result};
 use crate::event::ConnectionEvent;
@@ -34,11 +35,18 @@ pub struct ServerBuilder {
     settings: Settings,
     setup: ServerSetup,
     allow_plaintext: bool,
+    placement: Placement,
 }
 
 impl ServerBuilder {
     pub(super) fn new(source: Result<Source>) -> Self {
-        Self { source, settings: Settings::new(), setup: ServerSetup::default(), allow_plaintext: false }
+        Self {
+            source,
+            settings: Settings::new(),
+            setup: ServerSetup::default(),
+            allow_plaintext: false,
+            placement: Placement::default(),
+        }
     }
 
     /// Clients have to prove that they know this secret before anything but public data is served.
@@ -109,6 +117,90 @@ impl ServerBuilder {
         self
     }
 
+    /// Serves the connections of each [worker](Self::workers) with a service of its own, made by the closure on that thread
+    /// when the server starts. Such services share nothing: what they have in common is for the closure to hand in, for
+    /// example an `Arc` of an atomic. Requests do not cross threads, so this is what scales; of a service handed to
+    /// [`service`](Self::service) there is one for all.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// use socketproto::prelude::*;
+    ///
+    /// /// Counts the requests of all workers.
+    /// #[derive(Service, Client)]
+    /// #[did(1, read = fn next() -> u64)]
+    /// struct Counter {
+    ///     count: Arc<AtomicU64>,
+    /// }
+    ///
+    /// impl Counter {
+    ///     fn next(&mut self) -> u64 {
+    ///         self.count.fetch_add(1, Ordering::Relaxed)
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> socketproto::Result<()> {
+    /// let count = Arc::new(AtomicU64::new(7));
+    /// let server = Server::bind("tcp://127.0.0.1:0")
+    ///     .workers(2)
+    ///     .service_per_worker(move || Counter { count: Arc::clone(&count) })
+    ///     .start()
+    ///     .await?;
+    /// let (first, second) = (Client::connect(server.address()).await?, Client::connect(server.address()).await?);
+    /// assert_eq!(CounterClient::new(&first).next().await?, 7);
+    /// assert_eq!(CounterClient::new(&second).next().await?, 8);
+    /// server.shutdown().await
+    /// # }
+    /// ```
+    pub fn service_per_worker<S: Service>(mut self, make: impl Fn() -> S + Send + Sync + 'static) -> Self {
+        self.settings.service_per_worker(make);
+        self
+    }
+
+    /// Runs the server on the threads of a runtime, which others may share. A later [`workers`](Self::workers) replaces
+    /// this.
+    pub fn runtime(mut self, runtime: &Runtime) -> Self {
+        self.placement = Placement::On(runtime.clone());
+        self
+    }
+
+    /// Runs the server on so many threads of its own, 1 to 1024, which end with it: [`Server::shutdown`] joins them. It
+    /// replaces an earlier [`runtime`](Self::runtime). Unless one of both is said, a server runs on the one thread of the
+    /// process, or inside an actix system on the caller's.
+    ///
+    /// Each connection, its handshakes included, lives on one of the threads: the one with the fewest, taking turns where
+    /// they are equal. The first thread accepts, and has all of which there is one: services handed to
+    /// [`service`](Self::service), callbacks, lines of `serial://`, and lines of own transports that do not say
+    /// [`on_any_thread`](crate::transport::Connected::on_any_thread). Connections of the other threads hand such a service
+    /// their requests in batches, so order, limits and time-outs are the same everywhere, at a higher price;
+    /// [`service_per_worker`](Self::service_per_worker) and [`service_per_peer`](Self::service_per_peer) cross no threads.
+    ///
+    /// ```
+    /// use socketproto::prelude::*;
+    ///
+    /// #[derive(Service, Default)]
+    /// struct Echo {
+    ///     #[did(1, read, write)]
+    ///     value: u64,
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> socketproto::Result<()> {
+    /// let server = Server::bind("tcp://127.0.0.1:0").workers(2).service(Echo::default()).start().await?;
+    /// let (writes, reads) = (Client::connect(server.address()).await?, Client::connect(server.address()).await?);
+    /// writes.write(1, &7).await?;
+    /// assert_eq!(reads.read::<u64>(1).await?, 7);
+    /// server.shutdown().await
+    /// # }
+    /// ```
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.placement = Placement::Own(workers);
+        self
+    }
+
     /// Judges every request before its handler; a fault is the answer. Requests of one peer are judged one after the
     /// other, so that their order stays.
     ///
@@ -133,14 +225,15 @@ impl ServerBuilder {
         self
     }
 
-    /// Follows connections: see [`ConnectionEvent`]. The closure runs on the thread of the connections and must not
-    /// block; a panic in it is contained.
+    /// Follows connections: see [`ConnectionEvent`]. The closure runs on the thread of the connection and must not
+    /// block; a panic in it is contained. With several [workers](Self::workers) it may run on several threads at once; the
+    /// events of one connection come one after the other.
     pub fn on_event(mut self, follow: impl Fn(&Peer, &ConnectionEvent) + Send + Sync + 'static) -> Self {
         self.settings.on_event(follow);
         self
     }
 
-    /// What is taken from peers.
+    /// What is taken from peers; all [workers](Self::workers) count together.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.settings.limits(limits);
         self
@@ -237,29 +330,37 @@ impl ServerBuilder {
     /// [`Error::DuplicateHandler`], [`Error::ReservedSid`], [`Error::RequestSidExists`], [`Error::ResponseSidExists`]
     /// and [`Error::Config`] for settings that do not go together.
     pub async fn start(self) -> Result<Server> {
-        let Self { source, mut settings, setup, allow_plaintext } = self;
+        let Self { source, mut settings, mut setup, allow_plaintext, placement } = self;
         let source = source?;
         let options = source.options()?;
         setup.check(&source, &options, settings.secret.is_some())?;
         settings.trust_certificates = setup.trust_certificates;
         let endpoint = settings.build(Role::Server, &options)?;
-        let runtime = Runtime::current()?;
-        runtime
-            .run(move || async move {
-                let listener = source.open(&setup).await?;
-                let address = listener.address().to_owned();
-                if listener.is_exposed() && !allow_plaintext {
-                    return Err(exposed(&address));
-                }
-                let endpoint = Arc::new(Endpoint::start(endpoint)?);
-                let routes = Arc::clone(&endpoint.routes);
-                let closed = CancellationToken::new();
-                let peers = Peers::default();
-                let listener = Listener::start(listener, endpoint, peers.clone(), closed.clone());
-                tracing::info!(%address, "server listens");
-                Ok(Server(Arc::new(Inner { address, listener, peers, routes, closed })))
-            })
-            .await?
+        let workers = placement.workers()?;
+        setup.spread = workers.len() > 1;
+        let home = workers.home().clone();
+        let start = move || async move {
+            let listener = source.open(&setup).await?;
+            let address = listener.address().to_owned();
+            if listener.is_exposed() && !allow_plaintext {
+                return Err(exposed(&address));
+            }
+            let runtime = workers.owned().cloned();
+            let endpoint = Arc::new(Endpoint::start(endpoint, workers).await?);
+            let routes = Arc::clone(&endpoint.routes);
+            let closed = CancellationToken::new();
+            let peers = Peers::default();
+            let listener = Listener::start(listener, endpoint, peers.clone(), closed.clone());
+            tracing::info!(%address, "server listens");
+            Ok(Server(Arc::new(Inner { address, listener, peers, routes, closed, runtime })))
+        };
+        home.run(start).await?
+    }
+
+    /// Whether the server will run on this thread, which must not wait for it then.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn is_here(&self) -> bool {
+        self.placement.is_here()
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Connected {
     pub(crate) certificate: Option<Arc<[u8]>>,
     /// Where the line holds more than the session sees.
     pub(crate) notes: Option<Arc<Notes>>,
+    /// It may be used on another thread than the one that accepted it.
+    pub(crate) any_thread: bool,
 }
 
 /// The line itself, or what has to be done before it is there.
@@ -59,7 +61,7 @@ impl Connected {
 
     /// A byte stream, and what a handshake has shown of the peer.
     pub(crate) fn boxed(stream: Box<dyn Stream>, peer: Arc<str>, certificate: Option<Arc<[u8]>>) -> Self {
-        Self { io: Io::Stream(stream), peer, ip: None, certificate, notes: None }
+        Self { io: Io::Stream(stream), peer, ip: None, certificate, notes: None, any_thread: false }
     }
 
     /// A line of whole datagrams that neither loses nor reorders them, as a WebSocket; each carries one frame, at most
@@ -96,12 +98,34 @@ impl Connected {
         peer: impl Into<Arc<str>>,
     ) -> Self {
         let (io, peer) = (Io::Opening(Box::pin(handshake)), peer.into());
-        Self { io, peer, ip: None, certificate: None, notes: None }
+        Self { io, peer, ip: None, certificate: None, notes: None, any_thread: false }
     }
 
     /// Counts the line against [`Limits::max_connections_per_address`](crate::Limits::max_connections_per_address).
     pub fn with_ip(self, ip: IpAddr) -> Self {
         Self { ip: Some(ip), ..self }
+    }
+
+    /// Lets a server of several [workers](crate::ServerBuilder::workers) use the line on any of their threads. Without it
+    /// the line stays on the thread that accepted it, which is the first.
+    ///
+    /// A socket of tokio belongs to the thread that made it: elsewhere it works, but each of its events goes through that
+    /// thread. So it is better taken out of its runtime where it is accepted, and brought into the other one by the
+    /// handshake, which is done there:
+    ///
+    /// ```
+    /// use socketproto::transport::Connected;
+    /// use std::io;
+    /// use tokio::net::TcpStream;
+    ///
+    /// fn line(stream: TcpStream) -> io::Result<Connected> {
+    ///     let stream = stream.into_std()?;
+    ///     let handshake = async { Ok(Connected::stream(TcpStream::from_std(stream)?, "plug://7")) };
+    ///     Ok(Connected::opening(handshake, "plug://7").on_any_thread())
+    /// }
+    /// ```
+    pub fn on_any_thread(self) -> Self {
+        Self { any_thread: true, ..self }
     }
 
     /// The peer's address, as a URL.

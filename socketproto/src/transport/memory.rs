@@ -110,7 +110,7 @@ fn url(name: &str) -> String {
 }
 
 fn connected(stream: Half, name: &str) -> Connected {
-    Connected::stream(stream, url(name))
+    Connected::stream(stream, url(name)).on_any_thread()
 }
 
 /// Each change of the map is one step, so a poisoned lock holds a sound map.

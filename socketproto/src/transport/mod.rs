@@ -11,6 +11,7 @@ mod handshake;
 mod host;
 mod line;
 mod memory;
+mod moving;
 mod notes;
 mod open;
 mod options;
@@ -48,7 +49,6 @@ pub(crate) use setup::{ClientSetup, ServerSetup};
 pub(crate) use source::Source;
 #[cfg(feature = "tls")]
 pub use tls::{ClientTls, ServerTls};
-use upgrade::upgrade;
 
 use crate::error::Error;
 

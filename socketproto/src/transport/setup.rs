@@ -23,6 +23,8 @@ pub(crate) struct ServerSetup {
     pub(crate) websocket: bool,
     /// The pages that may connect.
     pub(crate) origins: Vec<String>,
+    /// Lines are spread over threads.
+    pub(crate) spread: bool,
 }
 
 /// What a client says.
@@ -57,6 +59,7 @@ impl ServerSetup {
             framing_is_fixed: options.framing.is_some() || options.lossy,
             websocket,
             websocket_alone: place.is_some_and(Place::is_websocket),
+            spread: self.spread,
         }
     }
 

@@ -12,9 +12,10 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 
 use crate::transport::host::HostPort;
+use crate::transport::moving::accepted;
 use crate::transport::tcp::listen::listen_on_first;
 use crate::transport::upgrade::Upgrades;
-use crate::transport::{Accept, Connect, Connected, upgrade};
+use crate::transport::{Accept, Connect, Connected};
 
 /// A line without a byte is asked whether the other side is still there after this time, then again and again
 /// (protocol.md 7.3).
@@ -80,7 +81,7 @@ impl Accept for Acceptor {
     async fn accept(&mut self) -> io::Result<Connected> {
         let (stream, peer) = self.listener.accept().await?;
         let peer = prepare(&stream, peer);
-        let line = upgrade(stream, format!("{}://{peer}", self.scheme), &self.upgrades);
+        let line = accepted(stream, format!("{}://{peer}", self.scheme), &self.upgrades)?;
         Ok(line.with_ip(peer.ip()))
     }
 

@@ -17,9 +17,10 @@ use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::error::Error;
+use crate::transport::moving::accepted;
 use crate::transport::options::wrong_value;
 use crate::transport::upgrade::Upgrades;
-use crate::transport::{Accept, Connect, Connected, upgrade};
+use crate::transport::{Accept, Connect, Connected};
 use file::SocketFile;
 
 /// The longest path that the operating system takes, in bytes: `sun_path` without the NUL at its end.
@@ -196,7 +197,7 @@ impl Accept for Acceptor {
     async fn accept(&mut self) -> io::Result<Connected> {
         let (stream, _) = self.listener.accept().await?;
         let peer = peer(&self.address, stream.peer_cred().ok());
-        Ok(upgrade(stream, peer, &self.upgrades))
+        accepted(stream, peer, &self.upgrades)
     }
 
     fn is_exposed(&self) -> bool {

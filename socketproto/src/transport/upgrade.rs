@@ -39,7 +39,7 @@ pub(crate) trait AcceptWebSocket: Send + Sync {
     fn accept(&self, raw: Raw) -> Upgrading<Connected>;
 }
 
-/// What a listener takes beside frames; by default nothing.
+/// What a listener takes beside frames, by default nothing, and where.
 #[derive(Default)]
 pub(crate) struct Upgrades {
     pub(crate) tls: Option<Arc<dyn AcceptTls>>,
@@ -50,6 +50,8 @@ pub(crate) struct Upgrades {
     pub(crate) framing_is_fixed: bool,
     /// Nothing but a WebSocket is taken, be it inside TLS.
     pub(crate) websocket_alone: bool,
+    /// Accepted sockets are used on other threads.
+    pub(crate) spread: bool,
 }
 
 /// A byte stream of which no byte has been read, and what is known of its other end.
@@ -245,6 +247,7 @@ mod tests {
             require_tls,
             framing_is_fixed,
             websocket_alone: false,
+            spread: false,
         }
     }
 

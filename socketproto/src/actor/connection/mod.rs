@@ -61,6 +61,8 @@ pub(crate) struct Start {
     pub(crate) line: Option<Connected>,
     pub(crate) link: Arc<Link>,
     pub(crate) endpoint: Arc<Endpoint>,
+    /// The one of the endpoint's workers on which it is started.
+    pub(crate) worker: usize,
     /// Gives a client its next line when one is lost.
     pub(crate) dialer: Option<Dialer>,
     /// Told when calls can be made. Until then a line that is lost is the end.
@@ -76,6 +78,7 @@ pub(crate) struct Connection {
     version: u64,
     link: Arc<Link>,
     endpoint: Arc<Endpoint>,
+    worker: usize,
     peer: Peer,
     line: Option<Pump>,
     opening: Option<Handshake>,
@@ -117,7 +120,7 @@ impl Connection {
         Self::create(move |ctx| {
             ctx.set_mailbox_capacity(0);
             ctx.spawn(Drive);
-            let Start { line, link, endpoint, dialer, ready, on_line, on_end } = start;
+            let Start { line, link, endpoint, worker, dialer, ready, on_line, on_end } = start;
             // At the level of errors, so that every line of the connection's log names its peer.
             let span = error_span!("connection", peer = %link.address(), channel = tracing::field::Empty);
             let (version, dispatch) = endpoint.routes.snapshot();
@@ -134,6 +137,7 @@ impl Connection {
                 handlers: Vec::new(),
                 gatekeeper: endpoint.authorize.clone().map(Gatekeeper::new).map(Box::new),
                 endpoint,
+                worker,
                 registered: None,
                 jobs: Vec::new(),
                 outcomes: Vec::new(),

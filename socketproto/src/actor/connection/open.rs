@@ -91,7 +91,7 @@ impl Connection {
             self.session.handle_certificate(now);
         }
         self.link.show_certificate(certificate);
-        match self.endpoint.handlers(&self.peer) {
+        match self.endpoint.handlers(&self.peer, self.worker) {
             Ok(handlers) => self.handlers = handlers,
             Err(_) => self.session.close(CloseReason::ServiceFailed),
         }
