@@ -1,0 +1,141 @@
+//! The whole way of a call: a typed client, two connections, a derived service, on one thread.
+
+use std::error::Error;
+
+use actix_rt::System;
+use serde::{Deserialize, Serialize};
+use socketproto::prelude::*;
+
+/// The secret of the authenticated cases.
+const SECRET: &str = "a secret of the benchmarks";
+
+/// What a client asks.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Request {
+    sensor: String,
+    unit: String,
+    seq: u64,
+}
+
+/// What it is answered.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Reply {
+    seq: u64,
+    value: f64,
+    ok: bool,
+}
+
+#[derive(Service, Client)]
+#[did(7, execute = fn sample(request: Request) -> Reply)]
+struct Boiler;
+
+impl Boiler {
+    fn sample(&mut self, request: Request) -> Reply {
+        answer(&request)
+    }
+}
+
+fn request(seq: u64) -> Request {
+    Request { sensor: "boiler-room-7".to_owned(), unit: "celsius".to_owned(), seq }
+}
+
+fn answer(request: &Request) -> Reply {
+    Reply { seq: request.seq, value: 21.5, ok: true }
+}
+
+/// One way to call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Calls {
+    line: Line,
+    framing: Framing,
+    authenticated: bool,
+    outstanding: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Line {
+    Memory,
+    Tcp,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Framing {
+    Length,
+    Stp,
+}
+
+impl Calls {
+    /// Each of them.
+    pub(crate) fn all() -> Vec<Self> {
+        let mut all = Vec::new();
+        for line in [Line::Memory, Line::Tcp] {
+            for framing in [Framing::Length, Framing::Stp] {
+                for authenticated in [false, true] {
+                    for outstanding in [1, 64] {
+                        all.push(Self { line, framing, authenticated, outstanding });
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    /// How the table calls it.
+    pub(crate) fn name(self) -> String {
+        let line = match self.line {
+            Line::Memory => "mem",
+            Line::Tcp => "tcp",
+        };
+        let framing = match self.framing {
+            Framing::Length => "length",
+            Framing::Stp => "stp",
+        };
+        let secret = if self.authenticated { "secret" } else { "plain" };
+        format!("call/{line}/{framing}/{secret}/{}", self.outstanding)
+    }
+
+    /// Makes so many calls, a multiple of 64.
+    ///
+    /// # Errors
+    /// Those of the first call that fails.
+    pub(crate) fn run(self, count: u64) -> Result<(), Box<dyn Error>> {
+        // Both sides live where they are started inside an actix system: on this thread.
+        System::new().block_on(async move {
+            let address = match self.line {
+                Line::Memory => "mem://",
+                Line::Tcp => "tcp://127.0.0.1:0",
+            };
+            let secret = self.authenticated.then(|| Secret::from_text(SECRET)).transpose()?;
+            let mut server = Server::bind(address).service(Boiler);
+            if let Some(secret) = secret.clone() {
+                server = server.secret(secret);
+            }
+            let server = server.start().await?;
+            let framing = match self.framing {
+                Framing::Length => "length",
+                Framing::Stp => "stp",
+            };
+            let mut client = Client::connect(format!("{}?framing={framing}", server.address()));
+            if let Some(secret) = secret {
+                client = client.secret(secret);
+            }
+            let client = client.await?;
+            let callers: Vec<_> = (0..self.outstanding)
+                .map(|_| actix_rt::spawn(call(client.clone(), count / self.outstanding)))
+                .collect();
+            for caller in callers {
+                caller.await??;
+            }
+            Ok(())
+        })
+    }
+}
+
+async fn call(client: Client, count: u64) -> socketproto::Result<()> {
+    let boiler = BoilerClient::new(&client);
+    for seq in 0..count {
+        let reply = boiler.sample(request(seq)).await?;
+        assert_eq!((reply.seq, reply.ok), (seq, true));
+    }
+    Ok(())
+}
