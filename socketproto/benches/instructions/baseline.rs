@@ -11,8 +11,9 @@ const COMPILER: &str = "compiler: ";
 
 /// What a file begins with.
 const HEAD: &str = "\
-# Instructions that each case takes once, as `cargo bench -p socketproto --bench instructions` counts them; with `-- --bless` it writes
-# this file. A case that takes more than 5 % more fails.
+# Instructions that each case takes once, as counted and written by
+# cargo bench -p socketproto --features _bench --bench instructions -- --bless
+# A case that takes more than 5 % more fails in CI.
 ";
 
 /// Counts by case, and the compiler that built what was counted.

@@ -1,5 +1,6 @@
-//! Counting: this program runs itself under callgrind, once for each number of iterations.
+//! Counting: this program runs itself under callgrind, twice for each case.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::error::Error;
 use std::process::{Command, Stdio};
@@ -12,35 +13,45 @@ const AT_ONCE: usize = 2;
 /// The word that begins the command line of a process that is counted.
 pub(crate) const RUN: &str = "run";
 
-/// Instructions that one iteration of each case takes, in the order of the cases: what twice as many iterations take
-/// more, so that all that happens once falls out.
-///
-/// # Errors
-/// The first case that could not be counted.
-pub(crate) fn count(cases: &[(String, u64)]) -> Result<Vec<u64>, String> {
-    let jobs: Vec<_> = cases.iter().flat_map(|(case, times)| [(case, *times), (case, 2 * times)]).collect();
-    let totals = Mutex::new(vec![Ok(0); jobs.len()]);
-    let next = Mutex::new(jobs.iter().enumerate());
-    let lock = "no thread panics while it holds the lock";
-    thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            scope.spawn(|| {
-                loop {
-                    let job = next.lock().expect(lock).next();
-                    let Some((at, (case, times))) = job else { return };
-                    let total = total(case, *times).map_err(|error| format!("{case}: {error}"));
-                    totals.lock().expect(lock)[at] = total;
-                }
-            });
-        }
-    });
-    let totals = totals.into_inner().expect(lock).into_iter().collect::<Result<Vec<_>, _>>()?;
-    let each =
-        |((_, times), totals): (&(String, u64), &[u64])| totals[1].saturating_sub(totals[0]).div_ceil(*times);
-    Ok(cases.iter().zip(totals.chunks(2)).map(each).collect())
+/// A case to be counted.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) case: String,
+    /// Repetitions before those that are counted.
+    pub(crate) before: u64,
+    pub(crate) counted: u64,
 }
 
-/// Instructions of a process that does so many iterations of a case.
+/// Instructions that each case takes once.
+///
+/// # Errors
+/// A case that could not be counted.
+pub(crate) fn count(jobs: &[Job]) -> Result<BTreeMap<String, u64>, String> {
+    let next = Mutex::new(jobs.iter());
+    let work = || {
+        let mut counts = Vec::new();
+        loop {
+            let job = next.lock().expect("nothing panics under the lock").next();
+            let Some(job) = job else { return Ok(counts) };
+            let count = once(job).map_err(|error| format!("{}: {error}", job.case))?;
+            counts.push((job.case.clone(), count));
+        }
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+        let counts = workers.into_iter().map(|worker| worker.join().expect("nothing panics in it"));
+        Ok(counts.collect::<Result<Vec<_>, String>>()?.into_iter().flatten().collect())
+    })
+}
+
+/// What more repetitions take more, so that all that happens at the start falls out.
+fn once(job: &Job) -> Result<u64, Box<dyn Error>> {
+    let Job { case, before, counted } = job;
+    let more = total(case, before + counted)?.saturating_sub(total(case, *before)?);
+    Ok(more / counted)
+}
+
+/// Instructions of a process that repeats a case so often.
 fn total(case: &str, times: u64) -> Result<u64, Box<dyn Error>> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
@@ -48,7 +59,7 @@ fn total(case: &str, times: u64) -> Result<u64, Box<dyn Error>> {
         .args([RUN, case, &times.to_string()])
         .stdin(Stdio::null())
         .output()
-        .map_err(|error| format!("valgrind cannot be started: {error}; install it"))?;
+        .map_err(|error| format!("valgrind cannot be started, is it installed? {error}"))?;
     let said = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
         return Err(format!("{}\n{said}", output.status).into());

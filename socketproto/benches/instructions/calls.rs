@@ -99,8 +99,7 @@ impl Calls {
     /// # Errors
     /// Those of the first call that fails.
     pub(crate) fn run(self, count: u64) -> Result<(), Box<dyn Error>> {
-        // Both sides live where they are started inside an actix system: on this thread.
-        System::new().block_on(async move {
+        on_one_thread(async move {
             let address = match self.line {
                 Line::Memory => "mem://",
                 Line::Tcp => "tcp://127.0.0.1:0",
@@ -138,4 +137,52 @@ async fn call(client: Client, count: u64) -> socketproto::Result<()> {
         assert_eq!((reply.seq, reply.ok), (seq, true));
     }
     Ok(())
+}
+
+/// Calls to a server with so many ids, one after the other to each of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ids(u32);
+
+/// So all ids have as many digits, and their frames as many bytes.
+const FIRST_ID: u32 = 10_000;
+/// Coprime to the numbers of ids: steps of it come to each id, and to neighbours seldom.
+const STRIDE: u32 = 7919;
+
+impl Ids {
+    pub(crate) const ALL: [Self; 3] = [Self(1), Self(100), Self(10_000)];
+
+    pub(crate) fn name(self) -> String {
+        format!("call/ids/{}", self.0)
+    }
+
+    /// Makes so many calls.
+    ///
+    /// # Errors
+    /// Those of the first call that fails.
+    pub(crate) fn run(self, count: u64) -> Result<(), Box<dyn Error>> {
+        on_one_thread(async move {
+            let mut server = Server::bind("mem://");
+            for id in FIRST_ID..FIRST_ID + self.0 {
+                server =
+                    server.register_callback(Some(ServiceId::EXECUTE_REQUEST), Some(id.into()), |message| {
+                        let reply = answer(&message.data()?);
+                        Json::encode(&reply).map_err(|error| Fault::callback_error(error.to_string()))
+                    });
+            }
+            let server = server.start().await?;
+            let client = Client::connect(server.address()).await?;
+            let mut place = 0;
+            for seq in 0..count {
+                let reply: Reply = client.execute(FIRST_ID + place, &request(seq)).await?;
+                assert_eq!((reply.seq, reply.ok), (seq, true));
+                place = (place + STRIDE) % self.0;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Runs both sides of a connection: inside an actix system they live on the thread where they are started.
+fn on_one_thread<T>(dialogue: impl Future<Output = T>) -> T {
+    System::new().block_on(dialogue)
 }

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Counts the instructions of calls, compares them with socketproto/benches/instructions.txt, and fails where they became
+# more. Arguments go to the program; --bless writes the file anew.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+if ! command -v valgrind >/dev/null; then
+    as_root=()
+    [[ $EUID -eq 0 ]] || as_root=(sudo)
+    "${as_root[@]}" apt-get update
+    "${as_root[@]}" apt-get install --yes --no-install-recommends valgrind
+fi
+
+exec cargo bench -p socketproto --features _bench --bench instructions -- "$@"
