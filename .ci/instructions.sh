@@ -11,4 +11,9 @@ if ! command -v valgrind >/dev/null; then
     "${as_root[@]}" apt-get install --yes --no-install-recommends valgrind
 fi
 
-exec cargo bench -p socketproto --features _bench --bench instructions -- "$@"
+# Every development dependency is built along; those that only other programs use, quickly rather than well.
+quickly=()
+for package in clap_builder criterion proptest rcgen regex-automata regex-syntax ring; do
+    quickly+=(--config "profile.bench.package.$package.opt-level=0")
+done
+exec cargo bench -p socketproto --features _bench --bench instructions "${quickly[@]}" -- "$@"

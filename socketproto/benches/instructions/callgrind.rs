@@ -10,6 +10,9 @@ use std::thread;
 /// Counts at once. Each is a process; more of them would only wait for each other on small machines.
 const AT_ONCE: usize = 2;
 
+/// A process that takes longer hangs.
+const LONGEST: &str = "120s";
+
 /// The word that begins the command line of a process that is counted.
 pub(crate) const RUN: &str = "run";
 
@@ -53,16 +56,19 @@ fn once(job: &Job) -> Result<u64, Box<dyn Error>> {
 
 /// Instructions of a process that repeats a case so often.
 fn total(case: &str, times: u64) -> Result<u64, Box<dyn Error>> {
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+    // A watchdog inside would be counted, more or less of it.
+    let output = Command::new("timeout")
+        .args([LONGEST, "valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(env::current_exe()?)
         .args([RUN, case, &times.to_string()])
         .stdin(Stdio::null())
         .output()
-        .map_err(|error| format!("valgrind cannot be started, is it installed? {error}"))?;
+        .map_err(|error| format!("`timeout` cannot be started, is it installed? {error}"))?;
     let said = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        return Err(format!("{}\n{said}", output.status).into());
+        return Err(
+            format!("{} (124: not done within {LONGEST}; 127: no valgrind)\n{said}", output.status).into()
+        );
     }
     collected(&said).ok_or_else(|| format!("callgrind told no count:\n{said}").into())
 }

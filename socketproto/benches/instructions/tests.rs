@@ -1,6 +1,7 @@
-//! Tests of the file of counts. They are a program of their own: one without a harness, as a benchmark is, runs none.
+//! Tests of what is made of counts. They are a program of their own: one without a harness, as a benchmark is, runs none.
 
 mod baseline;
+mod growth;
 
 use crate::baseline::{Baseline, Verdict, table};
 
@@ -58,4 +59,20 @@ fn the_table_shows_each_change() {
     assert_eq!(lines.next().unwrap(), "case baseline now change");
     assert_eq!(lines.next().unwrap(), "a 1000 1200 +20.0 % WORSE");
     assert_eq!(lines.next().unwrap(), "b - 5 - new");
+}
+
+#[test]
+fn a_case_may_grow_as_far_as_its_rule_says() {
+    let judged = |smaller: u64, larger: u64| {
+        let counts =
+            counts(&[("session/stp/bytewise/512KiB", smaller), ("session/stp/bytewise/1MiB", larger)]).counts;
+        let growths = growth::judge(&counts);
+        assert_eq!(growths.len(), 1, "the others were not counted");
+        (growths[0].is_kept(), growths[0].to_string())
+    };
+    assert!(judged(1000, 2200).0);
+    let (is_kept, text) = judged(1000, 2210);
+    assert!(!is_kept);
+    assert!(text.starts_with("session/stp/bytewise/1MiB takes 2.21 times "), "{text}");
+    assert!(text.contains("BROKEN; what a byte costs does not depend on how the frame was split"), "{text}");
 }
