@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Service;
 use crate::bench::dialogue::{config, data_ids};
 use crate::bench::{CALL, Case, SERVICE, request};
 use crate::framing::Framing;
 use crate::link::Link;
 use crate::peer::Peer;
-use crate::service::{Door, Request, State, Step};
+use crate::service::{Door, Request, Service, State, Step};
 use crate::session::Role;
 
 pub(super) fn cases() -> Vec<Case> {
@@ -46,7 +45,7 @@ struct Taken {
     ok: bool,
 }
 
-#[derive(Service)]
+#[derive(socketproto_derive::Service)]
 #[service(crate = crate)]
 #[did(7, execute = fn take(reading: Reading) -> Taken)]
 struct Boiler {
