@@ -4,7 +4,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-for features in "" derive actix blocking unix serial tls websocket "tls websocket" full; do
+for features in "" derive actix blocking unix serial tls websocket "tls websocket" full _bench; do
   echo "features: ${features:-none}"
   cargo clippy -q -p socketproto --lib --no-default-features --features "$features" -- -D warnings
 done
+cargo clippy -q -p socketproto --benches --features _bench -- -D warnings

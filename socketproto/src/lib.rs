@@ -72,6 +72,9 @@
 pub mod actix;
 mod actor;
 mod backoff;
+#[cfg(feature = "_bench")]
+#[doc(hidden)]
+pub mod bench;
 #[cfg(feature = "blocking")]
 pub mod blocking;
 mod callback;

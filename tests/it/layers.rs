@@ -127,6 +127,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("blocking", &["id", "error", "message", "peer", "registering", "protocol", "actor", "server", "client"]),
+    (
+        "bench",
+        &["id", "message", "frame", "framing", "session", "link", "peer", "service", "transport", "endpoint"],
+    ),
     ("private", &["id", "fault", "contain", "message", "peer", "service", "actix", "transport"]),
 ];
 
