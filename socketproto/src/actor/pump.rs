@@ -227,3 +227,53 @@ pub(super) fn broken(error: &io::Error) -> CloseReason {
         _ => CloseReason::Transport(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+    use crate::session::Role;
+    use crate::session::tests::config;
+
+    #[tokio::test]
+    async fn a_large_frame_has_memory_of_its_own_that_grows_with_what_has_come() {
+        const FRAME: u32 = 1024 * 1024;
+        let (ours, mut theirs) = tokio::io::duplex(4 * FRAME as usize);
+        let mut pump = Pump::new(Box::new(ours), None);
+        let mut session = Session::new(config(Role::Server), Instant::now());
+        let next = b"\0\0\0\x63 what there is of the next";
+        theirs.write_all(&FRAME.to_be_bytes()).await.unwrap();
+        theirs.write_all(&vec![b'x'; FRAME as usize]).await.unwrap();
+        theirs.write_all(next).await.unwrap();
+        let mut longest = 0;
+        for _ in 0..100 {
+            let turn = poll_fn(|cx| Poll::Ready(pump.read(&mut session, cx, Instant::now())));
+            assert_eq!(turn.await, Ok(()));
+            let (length, capacity) = (pump.input.len(), pump.input.capacity());
+            longest = longest.max(length);
+            assert!(capacity <= 4 * length + READ, "{capacity} for {length}");
+            if *pump.input == *next {
+                break;
+            }
+        }
+        assert!(longest > READ && *pump.input == *next);
+        assert!(pump.input.capacity() < READ, "it does not hold the frame before it");
+        assert!(pump.has_moved() && !pump.has_moved());
+    }
+
+    #[test]
+    fn an_idle_line_keeps_what_has_come_and_little_more() {
+        let (ours, _theirs) = tokio::io::duplex(1);
+        let mut pump = Pump::new(Box::new(ours), None);
+        pump.input.reserve(READ);
+        pump.input.extend_from_slice(b"part");
+        pump.shrink();
+        assert!(*pump.input == *b"part" && pump.input.capacity() <= 8);
+        pump.input.clear();
+        pump.shrink();
+        assert_eq!(pump.input.capacity(), 0);
+    }
+}

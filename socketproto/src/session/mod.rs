@@ -33,7 +33,7 @@ mod reserved;
 mod restart;
 mod state;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod transmit;
 
 use std::collections::VecDeque;

@@ -44,7 +44,7 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 ///
 /// It serves 10/1, 10/2, 20/2 and 30/3, takes the response 11/8 and the message 50/1, and has a service 40 without
 /// data.
-fn config(role: Role) -> Config {
+pub(crate) fn config(role: Role) -> Config {
     let mut dispatch = Dispatch::new();
     dispatch.add_service(40.into(), 41.into()).unwrap();
     for (service_id, data_id) in [(10, 1), (10, 2), (20, 2), (30, 3), (11, 8), (50, 1)] {
