@@ -163,7 +163,7 @@ fn new_call(call: u64) -> NewCall {
         call,
         service_id: SERVICE,
         data_id: DATUM,
-        data: Bytes::from_static(REQUEST),
+        data: REQUEST.to_vec(),
         timeout: Duration::from_secs(10),
         kind: CallKind::Request,
         nested: false,
