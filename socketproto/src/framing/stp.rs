@@ -89,6 +89,7 @@ impl StpDecoder {
         }
     }
 
+    #[inline]
     fn append(&mut self, bytes: &[u8]) -> Result<(), FramingError> {
         self.check_limit(self.payload.len().saturating_add(bytes.len()))?;
         self.payload.extend_from_slice(bytes);
@@ -154,9 +155,19 @@ impl Decoder for StpDecoder {
                 self.handle_pair(*first)
             } else {
                 let (plain, behind_plain) = split_at_colon(rest);
-                self.colon = !behind_plain.is_empty();
-                rest = behind_plain.get(1..).unwrap_or_default();
-                self.handle_plain(plain)
+                match (self.place, behind_plain) {
+                    // What JSON is full of. The first half of the pair is the byte that it stands for.
+                    (Place::Inside, [b':', b'=', behind_pair @ ..]) => {
+                        let with_colon = rest.get(..=plain.len()).unwrap_or_default();
+                        rest = behind_pair;
+                        self.append(with_colon).map(|()| None)
+                    }
+                    _ => {
+                        self.colon = !behind_plain.is_empty();
+                        rest = behind_plain.get(1..).unwrap_or_default();
+                        self.handle_plain(plain)
+                    }
+                }
             };
         }
         let seen = src.len().saturating_sub(rest.len());
@@ -187,20 +198,19 @@ pub(super) fn stuff(frame: &[u8], out: &mut BytesMut) {
     let colons = memchr_iter(b':', frame).count();
     out.reserve(frame.len().saturating_add(colons).saturating_add(START.len()).saturating_add(END.len()));
     out.put_slice(START);
-    let mut rest = frame;
-    loop {
-        let (plain, behind_plain) = split_at_colon(rest);
-        out.put_slice(plain);
-        let Some((_, behind_colon)) = behind_plain.split_first() else {
-            break;
-        };
-        out.put_slice(b":=");
-        rest = behind_colon;
+    let mut start = 0;
+    for colon in memchr_iter(b':', frame) {
+        let end = colon.saturating_add(1);
+        out.put_slice(frame.get(start..end).unwrap_or_default());
+        out.put_u8(b'=');
+        start = end;
     }
+    out.put_slice(frame.get(start..).unwrap_or_default());
     out.put_slice(END);
 }
 
 /// The bytes before the first `:`, and those from it on.
+#[inline]
 fn split_at_colon(bytes: &[u8]) -> (&[u8], &[u8]) {
     let at = memchr(b':', bytes).unwrap_or(bytes.len());
     bytes.split_at_checked(at).unwrap_or((bytes, &[]))
