@@ -32,7 +32,7 @@ pub struct Worker<C> {
 }
 
 /// The pause between two bursts.
-const PAUSE: Duration = Duration::from_millis(10);
+pub const PAUSE: Duration = Duration::from_millis(10);
 
 /// Runs a load on this thread, in the `LocalSet` that [`run`](crate::run) has made, and prints the line.
 ///

@@ -4,6 +4,8 @@
 //! [`drive`] where its client is called and awaited, or with a [`Window`] where it is not.
 
 mod account;
+#[cfg(feature = "tls")]
+mod certificate;
 mod command;
 mod drive;
 mod idle;
@@ -12,8 +14,10 @@ mod serving;
 mod window;
 
 pub use crate::account::{Account, resident};
+#[cfg(feature = "tls")]
+pub use crate::certificate::Certificate;
 pub use crate::command::{Command, Flavor, Load, Serve, Shape, command, run};
-pub use crate::drive::{Connection, Worker, drive, drive_with};
+pub use crate::drive::{Connection, PAUSE, Worker, drive, drive_with};
 pub use crate::payload::{Reply, Request, TEXT_LEN, text};
 pub use crate::serving::serve_until_stdin_ends;
 pub use crate::window::{Counter, Outcome, Window};
