@@ -4,11 +4,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use bench_common::{Counter, Load, Reply, Request, Shape, TEXT_LEN, text};
+use bench_common::{Counter, Load, PAUSE, Reply, Request, Shape, TEXT_LEN, text};
 use zmq::{Context, DONTWAIT, Error, Message, POLLIN, Socket};
 
-/// The pause between two bursts.
-const PAUSE: Duration = Duration::from_millis(10);
 /// How often the end of the measurement is looked for at least.
 const LOOK: Duration = Duration::from_millis(50);
 
