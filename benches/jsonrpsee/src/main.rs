@@ -10,8 +10,9 @@ use bench_common::{
 use jsonrpsee::core::client::ClientT;
 use jsonrpsee::server::{Server, ServerConfig};
 use jsonrpsee::types::ErrorObjectOwned;
-use jsonrpsee::ws_client::{WsClient, WsClientBuilder};
+
 use jsonrpsee::{RpcModule, rpc_params};
+use jsonrpsee_ws_client::{WsClient, WsClientBuilder};
 
 const MESSAGE_LIMIT: u32 = 64 << 20;
 const CONNECTIONS: u32 = 10_000;
