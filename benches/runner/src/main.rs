@@ -13,6 +13,7 @@ mod tables;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser};
@@ -58,6 +59,9 @@ struct Settings {
     /// How often a disturbed measurement is tried again
     #[arg(long, default_value_t = 2)]
     retries: usize,
+    /// How many seconds all second and third tries together may take; 360, or 60 with --quick
+    #[arg(long)]
+    patience: Option<f64>,
     /// The priority of everything that is started, where the kernel groups processes by session; below 0 for root alone
     #[arg(long, allow_negative_numbers = true)]
     nice: Option<i32>,
@@ -69,6 +73,10 @@ struct Settings {
 impl Settings {
     fn rounds(&self) -> usize {
         self.rounds.unwrap_or(if self.quick { 3 } else { 5 })
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_secs_f64(self.patience.unwrap_or(if self.quick { 60.0 } else { 360.0 }))
     }
 
     fn seconds(&self) -> f64 {
@@ -103,6 +111,8 @@ fn show(report: &Report, stem: &Path) -> Result<()> {
     let chart = stem.with_extension("svg");
     if chart::draw(report, &chart)? {
         println!("\nChart: {}", chart.display());
+    } else {
+        println!("\nThere is no chart: no peer has an undisturbed run of S1, S2 or S3 beside one of B.");
     }
     println!("Every run: {}", stem.with_extension("json").display());
     Ok(())

@@ -31,6 +31,7 @@ pub fn measure(settings: &Settings) -> Result<Report> {
         runs: Vec::new(),
     };
     let begin = Instant::now();
+    let mut patience = settings.patience();
     for round in 1..=settings.rounds() {
         for (group, cases) in &plan {
             eprintln!("{:4} s  round {round}: {}", begin.elapsed().as_secs(), group.title);
@@ -41,7 +42,7 @@ pub fn measure(settings: &Settings) -> Result<Report> {
                     // It is said once, and would only fail again.
                     continue;
                 }
-                let run = run(settings, group, case, round);
+                let run = run(settings, group, case, round, &mut patience);
                 if let Some(error) = &run.error {
                     eprintln!("        {} is left out: {error}", case.peer);
                 }
@@ -52,8 +53,8 @@ pub fn measure(settings: &Settings) -> Result<Report> {
     Ok(report)
 }
 
-/// Runs one case; again where others disturb it.
-fn run(settings: &Settings, group: &Group, case: &Case, round: usize) -> Run {
+/// Runs one case; again where others disturb it, while there is time for that.
+fn run(settings: &Settings, group: &Group, case: &Case, round: usize, patience: &mut Duration) -> Run {
     let mut run = Run {
         group: group.name.clone(),
         peer: case.peer.clone(),
@@ -69,6 +70,7 @@ fn run(settings: &Settings, group: &Group, case: &Case, round: usize) -> Run {
     };
     loop {
         run.tries += 1;
+        let begin = Instant::now();
         match once(settings, group, case) {
             Ok((outcome, others)) => {
                 run.outcome = Some(outcome);
@@ -77,7 +79,10 @@ fn run(settings: &Settings, group: &Group, case: &Case, round: usize) -> Run {
             }
             Err(error) => run.error = Some(format!("{error:#}")),
         }
-        if !run.disturbed || run.error.is_some() || run.tries > settings.retries {
+        if run.tries > 1 {
+            *patience = patience.saturating_sub(begin.elapsed());
+        }
+        if !run.disturbed || run.error.is_some() || run.tries > settings.retries || patience.is_zero() {
             return run;
         }
     }

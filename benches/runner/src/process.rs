@@ -105,6 +105,8 @@ impl Process {
         }
         let child = Command::new(&command[0])
             .args(&command[1..])
+            // A complaint is a sentence.
+            .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

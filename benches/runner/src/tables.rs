@@ -12,9 +12,9 @@ pub fn all(report: &Report) -> String {
     let mut out = format!(
         "# Comparison of {}\n\n\
          Commit {}; {}, {} cores, {} GiB, Linux {}, {}.\n\
-         {} rounds, {} s of warm-up and {} s measured each; {disturbed} of {} runs were disturbed (others used more than {} \
+         Rounds: {}. {} s of warm-up and {} s measured each; {disturbed} of {} runs were disturbed (others used more than {} \
          cores) and count for CPU time and memory alone.\n\
-         Figures are medians (from the least to the largest); ratios are those to the first-named of the same round.\n",
+         Figures are medians (least..largest); a ratio is taken within a round. `-`: no undisturbed run.\n",
         report.date,
         report.commit,
         machine.cpu,
@@ -56,9 +56,9 @@ fn table(report: &Report, group: &Group, lines: &[Line]) -> String {
         "s5" => (&["bytes a connection", "after a burst", "after trimming"], idle),
         _ => (&["requests/s", "ratio", "p50 / p99 us"], many),
     };
-    let costs = ["CPU us a request: server (ratio)", "client (ratio)", "ratio of both", "clean runs"];
+    let costs = ["CPU us a request: server (ratio)", "client (ratio)", "ratio of both sides", "clean runs"];
     let is_idle = group.shape == "s5";
-    let mut head = vec![format!("to {}", group.base)];
+    let mut head = vec![format!("relative to {}", group.base)];
     head.extend(heads.iter().map(ToString::to_string));
     if !is_idle {
         head.extend(costs.map(ToOwned::to_owned));
@@ -123,6 +123,9 @@ fn ratio(ratio: Option<Spread>) -> String {
 
 fn spread(spread: Option<Spread>, unit: f64, digits: usize) -> String {
     spread.map_or("-".to_owned(), |Spread { median, min, max }| {
+        if min == max {
+            return format!("{:.digits$}", median / unit);
+        }
         format!("{:.digits$} ({:.digits$}..{:.digits$})", median / unit, min / unit, max / unit)
     })
 }

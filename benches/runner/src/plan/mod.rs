@@ -140,7 +140,7 @@ fn idle() -> Vec<(Group, Vec<Case>)> {
 fn growth() -> Vec<(Group, Vec<Case>)> {
     let mut plan = Vec::new();
     for connections in GROWTH {
-        let title = format!("Growth: {connections} connections, 1 request outstanding on each");
+        let title = format!("Growth: connections with 1 request outstanding on each: {connections}");
         let group =
             group(&format!("growth-{connections}"), &title, "s3", (connections, 1), Placement::TwoCores);
         let cases = [Peer::raw(B, "b"), Peer::ours("ours on actix", "length", "actix")];
