@@ -62,6 +62,15 @@ pub struct Load {
     pub seconds: Duration,
 }
 
+impl Load {
+    /// Of so many latencies of a task one is taken: where requests are pipelined, reading the clock for each would cost
+    /// more than some peers' work.
+    pub fn sampling(&self) -> u64 {
+        let is_pipelined = matches!(self.shape, Shape::S2 | Shape::S3) && self.outstanding > 1;
+        if is_pipelined { 16 } else { 1 }
+    }
+}
+
 /// What is asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum Shape {
@@ -77,16 +86,6 @@ pub enum Shape {
     S5,
     /// Bursts of small requests, with pauses
     S6,
-}
-
-impl Shape {
-    /// Of so many latencies one is taken: reading the clock for each would cost more than some peers' work.
-    pub fn sampling(self) -> u64 {
-        match self {
-            Self::S2 | Self::S3 => 16,
-            _ => 1,
-        }
-    }
 }
 
 /// The runtime of a program.

@@ -10,7 +10,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::account::Account;
-use crate::command::{Load, Shape};
+use crate::command::Load;
 
 /// Begins and ends a measurement, and takes what happens in it.
 #[derive(Clone, Debug)]
@@ -18,7 +18,7 @@ pub struct Window(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    shape: Shape,
+    sampling: u64,
     warmup: Duration,
     length: Duration,
     server: Account,
@@ -63,7 +63,7 @@ impl Window {
     pub fn new(load: &Load) -> Self {
         let latencies = Histogram::new_with_bounds(1, LONGEST.as_nanos() as u64, 3);
         Self(Arc::new(Inner {
-            shape: load.shape,
+            sampling: load.sampling(),
             warmup: load.warmup,
             length: load.seconds,
             server: Account::of(&load.server_pid),
@@ -172,7 +172,7 @@ impl Counter {
         self.done.load(Ordering::Relaxed)
     }
 
-    /// Takes the latency of one request, where it is one of those that are taken: see [`Shape::sampling`].
+    /// Takes the latency of one request, where it is one of those that are taken: see [`Load::sampling`].
     pub fn latency(&self, latency: Duration) {
         if self.window.0.is_open.load(Ordering::Relaxed) && !self.window.is_over() {
             let nanoseconds = latency.as_nanos().min(LONGEST.as_nanos()) as u64;
@@ -183,7 +183,7 @@ impl Counter {
 
     /// Whether the latency of the request with this number is one of those that are taken.
     pub fn is_sampled(&self, number: u64) -> bool {
-        number.is_multiple_of(self.window.0.shape.sampling())
+        number.is_multiple_of(self.window.0.sampling)
     }
 }
 
