@@ -1,6 +1,6 @@
 //! The server.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use bench_common::{Certificate, Serve, serve_until_stdin_ends};
 use socketproto::{DataId, Server, ServerTls, ServiceId};
 
@@ -12,14 +12,17 @@ const FURTHER: u32 = 1_000;
 
 pub async fn run(serve: &Serve) -> Result<()> {
     let variant = Variant::parse(&serve.variant)?;
-    ensure!(serve.workers == 1, "connections cannot be spread over workers");
     let folder = tempfile::tempdir()?;
     let at = serve.at.clone().unwrap_or_else(|| match variant.line {
         Line::Unix => format!("unix://{}", folder.path().join("socket").display()),
         Line::Tls => "tls://127.0.0.1:0".to_owned(),
         _ => "tcp://127.0.0.1:0".to_owned(),
     });
-    let mut builder = Server::bind(at).service(Bench);
+    let mut builder = Server::bind(at);
+    builder = match serve.workers {
+        1 => builder.service(Bench),
+        workers => builder.workers(workers).service_per_worker(|| Bench),
+    };
     for id in 1..serve.ids {
         let id = DataId::new(FURTHER + id);
         builder = builder.register_callback(Some(ServiceId::EXECUTE_REQUEST), Some(id), |message| {
