@@ -129,6 +129,28 @@ async fn a_runtime_has_several_servers_and_clients_and_ends_them() {
 }
 
 #[tokio::test]
+async fn a_runtime_lets_run_what_runs_on_it() {
+    let (teller, mut told) = teller();
+    let gate = Arc::new(Semaphore::new(0));
+    let runtime = Runtime::builder().workers(2).start().unwrap();
+    let server = Server::bind("tcp://127.0.0.1:0").runtime(&runtime);
+    let server = start(server.service(Station::with(&gate, &teller))).await;
+    let clients = clients(&server, 2).await;
+    let call = async { station(&clients[1]).wait().await };
+    let shut_down = async {
+        assert_eq!(told.next().await, "begun");
+        let open = async {
+            let place = server.address().strip_prefix("tcp://").unwrap();
+            until(|| std::net::TcpStream::connect(place).is_err()).await;
+            gate.add_permits(1);
+        };
+        join(runtime.shutdown(), open).await.0.unwrap();
+    };
+    let (answer, ()) = within(join(call, shut_down)).await;
+    assert_eq!(answer.unwrap(), 7);
+}
+
+#[tokio::test]
 async fn a_runtime_lives_as_long_as_what_runs_on_it() {
     let (teller, mut told) = teller();
     let runtime = Runtime::builder().start().unwrap();
