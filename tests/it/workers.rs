@@ -131,6 +131,12 @@ fn station(client: &Client) -> StationClient {
     StationClient::new(client)
 }
 
+async fn until(mut done: impl FnMut() -> bool) {
+    while !done() {
+        tokio::task::yield_now().await;
+    }
+}
+
 async fn threads(clients: &[Client]) -> Vec<String> {
     within(join_all(clients.iter().map(|client| async { station(client).thread().await.unwrap() }))).await
 }
@@ -181,12 +187,7 @@ async fn a_connection_goes_where_others_have_ended() {
     for at in [4, 1] {
         clients.remove(at).close().await;
     }
-    within(async {
-        while server.peers().len() > 4 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    within(until(|| server.peers().len() == 4)).await;
     let more = self::clients(&server, 2).await;
     assert_eq!(threads(&more).await, named(&[1, 1]));
 }

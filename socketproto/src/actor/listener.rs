@@ -58,8 +58,16 @@ impl Message for Shutdown {
     type Result = ();
 }
 
-/// A connection runs on another thread than the listener.
-struct Arrived(u64, Addr<Connection>);
+/// A connection runs on another thread than the listener. It is drained where nobody takes note of it any more.
+struct Arrived(u64, Option<Addr<Connection>>);
+
+impl Drop for Arrived {
+    fn drop(&mut self) {
+        if let Some(addr) = &self.1 {
+            addr.do_send(Drain { within: Duration::ZERO });
+        }
+    }
+}
 
 impl Message for Arrived {
     type Result = ();
@@ -338,12 +346,11 @@ impl Drop for Listener {
 impl Handler<Arrived> for Listener {
     type Result = ();
 
-    fn handle(&mut self, Arrived(id, addr): Arrived, _: &mut Context<Self>) {
-        if let Some(until) = self.shutdown_until {
+    fn handle(&mut self, mut arrived: Arrived, _: &mut Context<Self>) {
+        let Some(member) = self.connections.get_mut(&arrived.0) else { return };
+        member.addr = arrived.1.take();
+        if let (Some(until), Some(addr)) = (self.shutdown_until, &member.addr) {
             addr.do_send(Drain { within: until.saturating_duration_since(Instant::now()) });
-        }
-        if let Some(member) = self.connections.get_mut(&id) {
-            member.addr = Some(addr);
         }
     }
 }

@@ -9,10 +9,10 @@ use socketproto::prelude::*;
 use socketproto::{ConnectionEvent, Error, Runtime};
 use tokio::sync::Semaphore;
 
-use crate::support::{TellOnDrop, Teller, block_on, disconnected, teller, within};
+use crate::support::{Raw, TellOnDrop, Teller, block_on, disconnected, teller, within};
 use crate::workers::{
     BlockingClient, ON_PURPOSE, Station, blocking, clients, named, quiet, start, station, this_thread,
-    threads,
+    threads, until,
 };
 
 #[tokio::test]
@@ -129,6 +129,28 @@ async fn a_runtime_has_several_servers_and_clients_and_ends_them() {
 }
 
 #[tokio::test]
+async fn a_runtime_lets_run_what_runs_on_it() {
+    let (teller, mut told) = teller();
+    let gate = Arc::new(Semaphore::new(0));
+    let runtime = Runtime::builder().workers(2).start().unwrap();
+    let server = Server::bind("tcp://127.0.0.1:0").runtime(&runtime);
+    let server = start(server.service(Station::with(&gate, &teller))).await;
+    let clients = clients(&server, 2).await;
+    let call = async { station(&clients[1]).wait().await };
+    let shut_down = async {
+        assert_eq!(told.next().await, "begun");
+        let open = async {
+            let place = server.address().strip_prefix("tcp://").unwrap();
+            until(|| std::net::TcpStream::connect(place).is_err()).await;
+            gate.add_permits(1);
+        };
+        join(runtime.shutdown(), open).await.0.unwrap();
+    };
+    let (answer, ()) = within(join(call, shut_down)).await;
+    assert_eq!(answer.unwrap(), 7);
+}
+
+#[tokio::test]
 async fn a_runtime_lives_as_long_as_what_runs_on_it() {
     let (teller, mut told) = teller();
     let runtime = Runtime::builder().start().unwrap();
@@ -161,6 +183,37 @@ async fn a_blocked_worker_does_not_keep_the_others_from_ending() {
 }
 
 #[tokio::test]
+async fn a_connection_that_reaches_its_thread_after_the_end_is_closed() {
+    for late in [false, true] {
+        let runtime = Runtime::builder().workers(2).start().unwrap();
+        let (make, begun, open) = blocking();
+        let (teller, mut told) = teller();
+        let station = Station::with(&Arc::new(Semaphore::new(0)), &teller);
+        let builder = Server::bind("tcp://127.0.0.1:0").runtime(&runtime).service_at(100, station);
+        let server = start(builder.service_per_worker(make)).await;
+        let clients = clients(&server, 2).await;
+        let blocks = BlockingClient::new(&clients[1]);
+        let call = tokio::spawn(async move { blocks.block().await });
+        within(begun.notified()).await;
+        let _third = Raw::connect(server.address()).await;
+        let mut fourth = Raw::connect(server.address()).await;
+        within(until(|| server.peers().len() == 4)).await;
+        let url = server.address().to_owned();
+        drop(server);
+        if late {
+            within(async { while told.next().await != "stopping" {} }).await;
+        } else {
+            let place = url.strip_prefix("tcp://").unwrap();
+            within(until(|| std::net::TcpStream::connect(place).is_err())).await;
+        }
+        drop(open);
+        within(fourth.closed()).await;
+        let _ = within(call).await.unwrap();
+        within(runtime.shutdown()).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn mistakes_are_errors_of_the_start() {
     for (workers, expected) in [
         (0, "workers: 0 is outside of 1 to 1024"),
@@ -172,14 +225,19 @@ async fn mistakes_are_errors_of_the_start() {
         assert_eq!(Runtime::builder().workers(workers).start().unwrap_err().to_string(), expected);
     }
     quiet();
+    let (teller, mut told) = teller();
     let made = AtomicUsize::new(0);
     let make = move || match made.fetch_add(1, Ordering::SeqCst) {
         2 => std::panic::panic_any(ON_PURPOSE),
-        _ => Station::new(),
+        _ => Station::with(&Arc::new(Semaphore::new(0)), &teller),
     };
-    let builder = Server::bind("mem://").workers(3).service_per_worker(make);
+    let runtime = Runtime::builder().workers(3).start().unwrap();
+    let builder = Server::bind("mem://").runtime(&runtime).service_per_worker(make);
     let error = within(builder.start()).await.unwrap_err().to_string();
     let expected =
         "service_per_worker: the closure that makes the service panicked; standard error has where";
     assert_eq!(error, expected);
+    for _ in 0..2 {
+        assert_eq!(within(told.next()).await, "stopping", "those that had been made end");
+    }
 }

@@ -47,6 +47,6 @@ impl Newcomer {
     pub(super) fn begin_elsewhere(self) {
         let (id, listener) = (self.place.id, self.place.listener.clone());
         let addr = self.begin();
-        listener.do_send(Arrived(id, addr));
+        listener.do_send(Arrived(id, Some(addr)));
     }
 }
