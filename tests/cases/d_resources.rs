@@ -158,7 +158,7 @@ fn raise_descriptors(wanted: u64) -> u64 {
 
 #[test]
 fn d_20_thousands_of_idle_connections() {
-    /// Some 5 KiB, and what the allocator keeps.
+    /// Some 4 KiB, and what the allocator keeps.
     const BYTES_EACH: usize = 16 * 1024;
     const TEST_ITSELF: u64 = 500;
 
@@ -234,7 +234,8 @@ fn flood() {
             let reasons = tokio::time::timeout(PATIENCE, join_all(callers)).await.expect("it is closed");
             assert!(reasons.iter().all(|reason| reason.starts_with("slow reader")), "{reasons:?}");
         });
-        let used = Usage::of(std::process::id()).peak - before;
+        // The kernel counts the pages of each core by itself, so a peak that stays may look smaller by some.
+        let used = Usage::of(std::process::id()).peak.saturating_sub(before);
         assert!(used < MEMORY, "{wire:?}: {used} bytes");
         Raw::connect(server.address(), wire).probe();
     }
