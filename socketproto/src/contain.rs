@@ -1,5 +1,6 @@
 //! Foreign code, and how far it reaches.
 
+use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -13,14 +14,17 @@ use crate::fault::Fault;
 /// always as the service's author would wish.
 #[inline]
 pub(crate) fn contain<R>(code: impl FnOnce() -> R) -> Result<R, Fault> {
-    catch_unwind(AssertUnwindSafe(code)).map_err(|payload| {
-        tracing::error!("a handler panicked; its caller gets status 2 and the handler lives on");
-        // The payload's own destructor may panic as well.
-        if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            std::mem::forget(second);
-        }
-        Fault::callback_error("handler panicked")
-    })
+    catch_unwind(AssertUnwindSafe(code)).map_err(panicked)
+}
+
+#[cold]
+fn panicked(payload: Box<dyn Any + Send>) -> Fault {
+    tracing::error!("a handler panicked; its caller gets status 2 and the handler lives on");
+    // The payload's own destructor may panic as well.
+    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(second);
+    }
+    Fault::callback_error("handler panicked")
 }
 
 /// The future of a method; a panic ends it with a fault, also one of its destructor.

@@ -92,6 +92,9 @@ impl StpDecoder {
     #[inline]
     fn append(&mut self, bytes: &[u8]) -> Result<(), FramingError> {
         self.check_limit(self.payload.len().saturating_add(bytes.len()))?;
+        if self.payload.capacity().saturating_sub(self.payload.len()) < bytes.len() {
+            self.payload.reserve(bytes.len().max(ROOM));
+        }
         self.payload.extend_from_slice(bytes);
         Ok(())
     }
@@ -130,15 +133,13 @@ impl StpDecoder {
         }
     }
 
-    /// The frame in the payload buffer. Out of a small buffer it is copied: one allocation of just its size, and the
-    /// buffer serves again. A large one is given away whole, so that between frames no connection holds one.
+    /// The frame in the payload buffer. Of a small buffer it is a part, and what is left serves the frames to come. A
+    /// large one is given away whole, so that between frames no connection holds one.
     fn take_payload(&mut self) -> Bytes {
         if self.payload.capacity() > KEPT_PAYLOAD {
             return mem::take(&mut self.payload).freeze();
         }
-        let frame = Bytes::copy_from_slice(&self.payload);
-        self.payload.clear();
-        frame
+        self.payload.split().freeze()
     }
 }
 
@@ -195,7 +196,8 @@ impl fmt::Debug for StpDecoder {
 
 /// Appends one frame to `out`, stuffed.
 pub(super) fn stuff(frame: &[u8], out: &mut BytesMut) {
-    let colons = memchr_iter(b':', frame).count();
+    // A small one at its largest; counting costs more than the room.
+    let colons = if frame.len() < SMALL { frame.len() } else { memchr_iter(b':', frame).count() };
     out.reserve(frame.len().saturating_add(colons).saturating_add(START.len()).saturating_add(END.len()));
     out.put_slice(START);
     let mut start = 0;
@@ -218,6 +220,12 @@ fn split_at_colon(bytes: &[u8]) -> (&[u8], &[u8]) {
 
 const START: &[u8] = b":<";
 const END: &[u8] = b":>";
+
+/// Room for a few small frames: a new buffer for each would cost more than the frame.
+const ROOM: usize = 1024;
+
+/// Bytes of a frame below which its colons are not counted.
+const SMALL: usize = 1024;
 
 /// The payload buffer that is kept between frames at most: most messages are smaller, and 10,000 connections hold
 /// 40 MB.

@@ -30,6 +30,7 @@ impl Replies {
     }
 
     /// The same, unless `write` says that there is no outcome yet.
+    #[inline]
     pub(crate) fn add_some(
         &mut self,
         request: RequestId,

@@ -9,7 +9,7 @@ use crate::actor::connection::Connection;
 use crate::actor::pump::Pump;
 
 /// How long a connection has nothing to do before it gives back what it kept.
-const REST: Duration = Duration::from_millis(100);
+const REST: Duration = Duration::from_secs(1);
 
 /// When to look whether the connection is idle.
 #[derive(Default)]
