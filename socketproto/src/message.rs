@@ -8,13 +8,13 @@ use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
 use bytestring::ByteString;
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::{DeserializeOwned, Visitor};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::id::{DataId, ServiceId, Status};
-use crate::strings;
+use crate::strings::{self, JSON, skip_value};
 
 /// The largest message id: 2^53 - 1, which every JSON library can hold (protocol.md section 1).
 pub const MAX_MESSAGE_ID: u64 = (1 << 53) - 1;
@@ -48,7 +48,10 @@ impl Json {
     /// Where the text is not exactly one JSON value.
     pub fn from_text(text: impl Into<String>) -> Result<Self, serde_json::Error> {
         let text = text.into();
-        serde_json::from_str::<&RawValue>(&text)?;
+        if skip_value(text.as_bytes()) != Some(&[]) {
+            // White space is around it, or it is none.
+            serde_json::from_str::<&RawValue>(&text)?;
+        }
         Ok(Self::from_valid(text))
     }
 
@@ -144,14 +147,48 @@ impl fmt::Debug for Json {
 
 impl Serialize for Json {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serde_json::from_str::<&RawValue>(self.as_str()).map_err(S::Error::custom)?.serialize(serializer)
+        serializer.serialize_newtype_struct(JSON, &Text(self.as_str()))
+    }
+}
+
+/// The text of a [`Json`] on its way into another.
+struct Text<'a>(&'a str);
+
+impl Serialize for Text<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serde_json::from_str::<&RawValue>(self.0).map_err(S::Error::custom)?.serialize(serializer)
+        } else {
+            // It is put down as it is, by the writer that knows the name.
+            serializer.serialize_str(self.0)
+        }
     }
 }
 
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Box::<RawValue>::deserialize(deserializer).map_err(D::Error::custom)?;
-        Ok(Self::from_valid(String::from(Box::<str>::from(raw))))
+        deserializer.deserialize_newtype_struct(JSON, TextVisitor)
+    }
+}
+
+/// Takes a [`Json`] out of another.
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        Ok(Json::from_valid(String::from(Box::<str>::from(raw))))
+    }
+
+    /// The text as it is, from the reader that knows the name.
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Json, E> {
+        Json::from_text(text).map_err(E::custom)
     }
 }
 
@@ -278,6 +315,27 @@ mod tests {
         let wrapped: Wrapped = serde_json::from_str(text).unwrap();
         assert_eq!(wrapped.inner.as_str(), r#"{"big":123456789012345678901234567890,"f":1.10}"#);
         assert_eq!(serde_json::to_string(&wrapped).unwrap(), text);
+    }
+
+    #[test]
+    fn json_as_a_value_is_its_text_large_or_small() {
+        for text in ["1.10", r#""a\u00e9:""#, "[1, {\"a\":\t[]}]", &format!("[\"{}\", 1]", "x".repeat(5000))]
+        {
+            let json = Json::from_text(text).unwrap();
+            assert_eq!(Json::encode(&json).unwrap().as_str(), text);
+            assert_eq!(Json::encode(&Some(&json)).unwrap().as_str(), text);
+            assert_eq!(Json::encode(&[&json]).unwrap().as_str(), format!("[{text}]"));
+            assert_eq!(json.decode::<Json>().unwrap().as_str(), text);
+            assert_eq!(json.decode::<Option<Json>>().unwrap().unwrap().as_str(), text);
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_no_json_is_refused() {
+        for text in ["", "1 2", "{oops", "\"a", "NaN", "[1,]"] {
+            assert!(Json::from_text(text).is_err(), "{text}");
+        }
+        assert_eq!(Json::from_text(" 1\n").unwrap().as_str(), " 1\n");
     }
 
     #[test]

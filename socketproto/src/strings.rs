@@ -4,9 +4,11 @@
 //! a text of a megabyte that is most of what a whole echo costs.
 
 mod read;
+mod scan;
 mod write;
 
 pub(crate) use crate::strings::read::read;
+pub(crate) use crate::strings::scan::skip_value;
 pub(crate) use crate::strings::write::{append, write};
 
 /// Behind the bytes at the beginning that stand for themselves in a string of JSON.
@@ -33,6 +35,12 @@ pub(crate) fn skip_steps(text: &[u8]) -> &[u8] {
         rest = after;
     }
     rest.get(plain(rest)..).unwrap_or_default()
+}
+
+/// White space as JSON has it.
+#[inline]
+pub(crate) const fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
 /// How many bytes at the beginning stand for themselves; eight at a time.
@@ -63,6 +71,9 @@ pub(crate) const fn special_bytes(word: u64) -> u64 {
     let backslash = backslash.wrapping_sub(ONES) & !backslash;
     (control | quote | backslash) & (ONES * 0x80)
 }
+
+/// Names a value that is JSON already, towards the reader and the writer of this module.
+pub(crate) const JSON: &str = "socketproto::Json";
 
 /// Bytes of a string that is short.
 const SHORT: usize = 64;

@@ -9,9 +9,9 @@
 use bytes::{BufMut, BytesMut};
 
 use super::envelope::{Envelope, is_message_id};
-use super::scan;
 use crate::id::{DataId, ServiceId, Status};
 use crate::message::Header;
+use crate::strings::skip_value;
 
 /// Appends the object; equal messages have equal bytes in every language.
 #[inline]
@@ -34,7 +34,7 @@ pub(super) fn read(text: &[u8]) -> Option<Envelope> {
     let (service_id, rest) = number(rest.strip_prefix(SERVICE_ID)?)?;
     let (status, rest) = number(rest.strip_prefix(STATUS)?)?;
     let data = rest.strip_prefix(DATA)?;
-    let behind = scan::skip_value(data)?;
+    let behind = skip_value(data)?;
     let (message_id, rest) = match behind.strip_prefix(MESSAGE_ID) {
         Some(rest) => number(rest).map(|(id, rest)| (Some(id), rest))?,
         None => (None, behind),

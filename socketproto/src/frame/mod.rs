@@ -12,7 +12,6 @@
 mod envelope;
 mod json;
 mod layout;
-mod scan;
 mod structured;
 mod text;
 
@@ -24,6 +23,7 @@ use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
 use crate::message::{Header, Json, Message};
+use crate::strings::is_space;
 
 pub use text::nests_deeper;
 
@@ -195,11 +195,6 @@ fn part(text: ByteString, data: Option<Range<usize>>) -> Json {
 fn range_of(part: &str, text: &str) -> Range<usize> {
     let start = part.as_ptr().addr().saturating_sub(text.as_ptr().addr());
     start..start.saturating_add(part.len())
-}
-
-/// White space as JSON has it.
-const fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
 fn malformed(reason: impl Into<Cow<'static, str>>) -> FrameError {

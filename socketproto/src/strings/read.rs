@@ -3,36 +3,38 @@
 use memchr::memchr;
 use serde::de::{DeserializeOwned, Deserializer, Visitor};
 
+use crate::strings::JSON;
+
 /// Texts below this are read by `serde_json` alone: there is little to gain.
 const LARGE: usize = 1024;
 
 /// Reads a text that is known to be one JSON value as a type.
 pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
-    match plain_string(text) {
-        Some(plain) => T::deserialize(Reader { text, plain }),
-        None => serde_json::from_str(text),
+    if text.len() < LARGE {
+        return serde_json::from_str(text);
     }
+    T::deserialize(Reader { text })
 }
 
-/// What a large string without escapes says.
+/// What a string without escapes says.
 fn plain_string(text: &str) -> Option<&str> {
-    if text.len() < LARGE {
-        return None;
-    }
     let plain = text.strip_prefix('"')?.strip_suffix('"')?;
     memchr(b'\\', plain.as_bytes()).is_none().then_some(plain)
 }
 
-/// Gives a string to those who want one, and leaves all others to `serde_json`.
+/// Gives a plain string to those who want one, and the text itself to those who want no more; leaves all others to
+/// `serde_json`.
 struct Reader<'a> {
     text: &'a str,
-    plain: &'a str,
 }
 
 macro_rules! strings {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, serde_json::Error> {
-            visitor.visit_borrowed_str(self.plain)
+            match plain_string(self.text) {
+                Some(plain) => visitor.visit_borrowed_str(plain),
+                None => serde_json::Deserializer::from_str(self.text).$method(visitor),
+            }
         }
     )*};
 }
@@ -54,6 +56,17 @@ impl<'a> Deserializer<'a> for Reader<'a> {
         visitor.visit_some(self)
     }
 
+    fn deserialize_newtype_struct<V: Visitor<'a>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, serde_json::Error> {
+        match name {
+            JSON => visitor.visit_borrowed_str(self.text),
+            _ => serde_json::Deserializer::from_str(self.text).deserialize_newtype_struct(name, visitor),
+        }
+    }
+
     others! {
         deserialize_bool();
         deserialize_i8();
@@ -73,7 +86,6 @@ impl<'a> Deserializer<'a> for Reader<'a> {
         deserialize_byte_buf();
         deserialize_unit();
         deserialize_unit_struct(name: &'static str);
-        deserialize_newtype_struct(name: &'static str);
         deserialize_seq();
         deserialize_tuple(length: usize);
         deserialize_tuple_struct(name: &'static str, length: usize);

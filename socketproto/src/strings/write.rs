@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 use serde_json::ser::CompactFormatter;
 
-use crate::strings::skip_plain;
+use crate::strings::{JSON, skip_plain};
 
 /// Writes a value as JSON.
 pub(crate) fn write<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, serde_json::Error> {
@@ -15,13 +15,15 @@ pub(crate) fn write<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, serde_j
 
 /// Appends a value as JSON. After an error a part of it may stand there.
 pub(crate) fn append<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
-    value.serialize(Writer { out, other: &mut None })
+    value.serialize(Writer { out, other: &mut None, is_json: false })
 }
 
 /// Writes strings by itself and leaves all else to `serde_json`, with what stands inside it.
 struct Writer<'a> {
     out: &'a mut Vec<u8>,
     other: &'a mut Option<Json<'a>>,
+    /// What comes is JSON already.
+    is_json: bool,
 }
 
 type Json<'a> = serde_json::Serializer<&'a mut Vec<u8>>;
@@ -81,8 +83,16 @@ impl<'a> Serializer for Writer<'a> {
     type SerializeStruct = Compound<'a>;
     type SerializeStructVariant = Compound<'a>;
 
+    fn is_human_readable(&self) -> bool {
+        !self.is_json
+    }
+
     fn serialize_str(self, text: &str) -> Result<(), serde_json::Error> {
-        append_string(text, self.out);
+        if self.is_json {
+            self.out.extend_from_slice(text.as_bytes());
+        } else {
+            append_string(text, self.out);
+        }
         Ok(())
     }
 
@@ -92,10 +102,10 @@ impl<'a> Serializer for Writer<'a> {
 
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
         self,
-        _: &'static str,
+        name: &'static str,
         value: &T,
     ) -> Result<(), serde_json::Error> {
-        value.serialize(self)
+        value.serialize(Self { is_json: name == JSON, ..self })
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(

@@ -3,12 +3,12 @@
 //! A general reader spends most of its time on what is not asked here: texts, numbers, errors with their places. What
 //! this one refuses is read again by that one, which says why.
 
-use crate::strings::{skip_steps, special_bytes};
+use crate::strings::{is_space, skip_steps, special_bytes};
 
 /// What is left of the text behind the value it begins with; none where it begins with no value, or with one that nests
 /// deeper than 128. White space before the value is none of it.
 #[inline]
-pub(super) fn skip_value(text: &[u8]) -> Option<&[u8]> {
+pub(crate) fn skip_value(text: &[u8]) -> Option<&[u8]> {
     let mut open = Containers::default();
     let mut rest = text;
     loop {
@@ -161,7 +161,7 @@ fn skip_digits(text: &[u8]) -> Option<&[u8]> {
 fn skip_space(text: &[u8]) -> &[u8] {
     match text {
         [b' ' | b'\t' | b'\n' | b'\r', ..] => {
-            let at = text.iter().position(|byte| !super::is_space(*byte)).unwrap_or(text.len());
+            let at = text.iter().position(|byte| !is_space(*byte)).unwrap_or(text.len());
             text.get(at..).unwrap_or_default()
         }
         _ => text,
