@@ -28,6 +28,10 @@ pub(crate) use crate::link::replies::Replies;
 
 /// While more than this is unsent to a peer none of its requests is run (protocol.md 8.1).
 const UNSENT_MARK: usize = 1024 * 1024;
+
+/// Calls for which room is kept: callers may leave any number at once, and the room is one thread's for all its life.
+const RETAINED: usize = 1024;
+
 /// The key of a call whose outcome nobody waits for.
 #[cfg(feature = "blocking")]
 const NOBODY: CallKey = CallKey::MAX;
@@ -92,7 +96,9 @@ impl Outgoing {
     pub(crate) fn clear(&mut self) {
         self.replies.clear();
         self.calls.clear();
+        self.calls.shrink_to(RETAINED);
         self.cancelled.clear();
+        self.cancelled.shrink_to(RETAINED);
         self.returned.clear();
         self.unreceived.clear();
         self.reconnect = None;
@@ -517,6 +523,20 @@ mod tests {
         assert_eq!(poll(&link, asks), Poll::Ready(Ok(received())));
         let behind = || link.call(Waker::noop(), new_call(CallKind::Receive));
         assert_eq!([behind(), behind()], [Err(Ok(received())), Err(unsent())]);
+    }
+
+    #[test]
+    fn a_burst_of_calls_leaves_little_room() {
+        let link = link();
+        for _ in 0..10 * RETAINED {
+            let call = link.call(Waker::noop(), new_call(CallKind::Request)).unwrap();
+            link.cancel(call);
+        }
+        let mut taken = Outgoing::default();
+        link.take(&mut taken);
+        assert_eq!((taken.calls.len(), taken.cancelled.len()), (10 * RETAINED, 10 * RETAINED));
+        taken.clear();
+        assert!(taken.calls.capacity() <= RETAINED && taken.cancelled.capacity() <= RETAINED);
     }
 
     #[test]

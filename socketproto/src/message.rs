@@ -97,6 +97,12 @@ impl Json {
         str::from_utf8(text).map_or(Self::NULL, Self::from_valid)
     }
 
+    /// A copy with memory of its own: the text may be a slice of a large frame and of what was read with it, which are
+    /// held as long as it is.
+    pub(crate) fn detached(&self) -> Self {
+        Self::from_valid(self.as_str())
+    }
+
     /// Takes a text that is known to be one JSON value.
     #[inline]
     pub(crate) fn from_valid(text: impl Into<ByteString>) -> Self {

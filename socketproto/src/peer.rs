@@ -339,6 +339,9 @@ impl<R: DeserializeOwned> Future for PendingCall<R> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let outcome = match this.unsent.take() {
+            None if this.pending.is_over() => {
+                return Poll::Ready(Err(this.lost("the call was polled after it was over", true)));
+            }
             None => this.pending.poll(this.peer.link(), cx),
             Some(Ok(data)) => {
                 this.counted = this.peer.calls.as_ref().map(Counted::new);
@@ -396,4 +399,24 @@ pub fn call_own<T: Serialize + ?Sized, R>(
     let mut pending = call(peer, request, data_id, shift, name, data);
     pending.response = Some(response);
     pending
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn a_call_that_is_over_says_so_when_it_is_polled_again() {
+        let peer = Peer::of_endpoint(Arc::new(Link::new("mem://test".into(), Arc::default())));
+        let mut call = peer.write(1, &BTreeMap::from([([1, 2], "a key that is no string")]));
+        let mut poll = || Pin::new(&mut call).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(poll(), Poll::Ready(Err(Error::Encode { .. }))));
+        for _ in 0..2 {
+            let Poll::Ready(Err(error)) = poll() else { panic!("it waits for nothing") };
+            assert!(error.to_string().contains("polled after it was over"), "{error}");
+        }
+    }
 }

@@ -23,6 +23,12 @@ impl Pending {
         }
     }
 
+    /// Whether nothing is waited for, be it that the outcome was taken or that nothing was asked.
+    #[inline]
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// The outcome, once.
     #[inline]
     pub(crate) fn poll(&mut self, link: &Link, cx: &Context<'_>) -> Poll<CallOutcome> {

@@ -119,7 +119,9 @@ impl Requests {
     }
 
     /// Sets a request aside until another one ends. Gives the bytes that are parked now.
-    pub(super) fn park(&mut self, parked: Parked) -> usize {
+    pub(super) fn park(&mut self, mut parked: Parked) -> usize {
+        // What is counted is what is held.
+        parked.incoming.data = parked.incoming.data.detached();
         self.parked_bytes += cost(&parked.incoming);
         self.parked.push_back(parked);
         self.parked_bytes
@@ -253,6 +255,8 @@ impl Order {
 mod tests {
     use std::time::Duration;
 
+    use bytestring::ByteString;
+
     use super::*;
     use crate::message::Message;
 
@@ -306,6 +310,20 @@ mod tests {
         requests.finish(1);
         requests.shrink();
         assert_eq!((requests.running.capacity(), requests.deadline()), (0, None));
+    }
+
+    #[test]
+    fn a_parked_request_does_not_hold_the_frame_it_came_in() {
+        let frame = ByteString::from(format!("[1]{}", " ".repeat(1000)));
+        let data = Json::part_of(frame.clone(), 0..3);
+        let header = *Message::new(10, 1, Json::NULL).header();
+        let incoming = Incoming { request: 1, handler: 0, entry: 0, name: "x", header, data };
+        let mut requests = Requests::default();
+        let bytes = requests.park(Parked { incoming, origin: None, timeout: Duration::from_secs(30) });
+        assert_eq!(bytes, 3 + Limits::PARKED_OVERHEAD);
+        assert!(frame.into_bytes().is_unique(), "nobody else holds it");
+        assert_eq!(requests.unpark().unwrap().incoming.data.as_str(), "[1]");
+        assert_eq!(requests.parked_bytes(), 0);
     }
 
     #[test]

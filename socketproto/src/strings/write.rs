@@ -42,7 +42,9 @@ fn append_string(text: &str, out: &mut Vec<u8>) {
     let mut rest = text.as_bytes();
     loop {
         let behind = skip_plain(rest);
-        out.extend_from_slice(rest.strip_suffix(behind).unwrap_or_default());
+        // By length: to look for what is behind as a suffix would read all of it again at each escape.
+        let plain = rest.len().saturating_sub(behind.len());
+        out.extend_from_slice(rest.get(..plain).unwrap_or_default());
         let Some((special, after)) = behind.split_first() else { break };
         match special {
             b'"' => out.extend_from_slice(b"\\\""),
@@ -232,6 +234,12 @@ mod tests {
         check(serde_json::from_str::<&RawValue>("[ 1.10 ]").unwrap());
         check(&Some(serde_json::from_str::<&RawValue>("\"\\u0041\"").unwrap()));
         check(b"bytes".as_slice());
+    }
+
+    /// Were each escape to cost what is behind it, this would take minutes.
+    #[test]
+    fn a_text_of_nothing_but_escapes_costs_what_it_is_long() {
+        check(&"\n\"".repeat(2 << 20));
     }
 
     #[test]
