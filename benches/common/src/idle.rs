@@ -1,6 +1,7 @@
 //! What connections cost that do nothing.
 
 use std::io::{BufRead, Write};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
@@ -14,6 +15,8 @@ use crate::window::Outcome;
 const FIRST: usize = 20;
 /// Of so many connections one takes part in the burst.
 const EVERY: usize = 20;
+/// How long nothing happens before connections count as idle.
+const SETTLE: Duration = Duration::from_millis(2_200);
 
 /// Opens connections, uses each once, and weighs the server; again when some have had a large request; and again when
 /// it has trimmed its memory, to which whoever reads the line `trim` on stdout has brought it by an answer on stdin.
@@ -26,11 +29,13 @@ pub(crate) async fn measure<C: Connection>(load: &Load, connect: impl AsyncFn() 
     let before = server.resident_kib()?;
     let each = |now: u64| Some((now as f64 - before as f64) * 1024.0 / load.connections as f64);
     let connections = open(load.connections, &connect).await?;
+    tokio::time::sleep(SETTLE).await;
     let idle = server.resident_kib()?;
     let text = text();
     for connection in connections.iter().step_by(EVERY) {
         echo(connection, &text).await?;
     }
+    tokio::time::sleep(SETTLE).await;
     let burst = server.resident_kib()?;
     trim()?;
     let trimmed = server.resident_kib()?;

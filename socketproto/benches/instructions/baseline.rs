@@ -6,20 +6,20 @@ use std::fmt::Write as _;
 /// A case that takes this many percent more than the file says fails, and one that takes as many less is told.
 pub(crate) const TOLERANCE: f64 = 5.0;
 
-/// What the compiler's line begins with.
-const COMPILER: &str = "compiler: ";
+/// What the line of the tools begins with.
+const TOOLS: &str = "tools: ";
 
 /// What a file begins with.
 const HEAD: &str = "\
 # Instructions that each case takes once, as counted and written by
 # cargo bench -p socketproto --features _bench --bench instructions -- --bless
-# A case that takes more than 5 % more fails in CI.
+# A case that takes more than 5 % more fails in CI, where the tools are the same.
 ";
 
-/// Counts by case, and the compiler that built what was counted.
+/// Counts by case, and the tools that they depend on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Baseline {
-    pub(crate) compiler: String,
+    pub(crate) tools: String,
     pub(crate) counts: BTreeMap<String, u64>,
 }
 
@@ -34,8 +34,8 @@ impl Baseline {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            if let Some(compiler) = line.strip_prefix(COMPILER) {
-                baseline.compiler = compiler.to_owned();
+            if let Some(tools) = line.strip_prefix(TOOLS) {
+                baseline.tools = tools.to_owned();
                 continue;
             }
             let Some((case, count)) = case(line) else {
@@ -45,15 +45,15 @@ impl Baseline {
                 return Err(format!("line {number}: the case {case} stands twice"));
             }
         }
-        if baseline.compiler.is_empty() {
-            return Err(format!("the line `{COMPILER}..` is missing"));
+        if baseline.tools.is_empty() {
+            return Err(format!("the line `{TOOLS}..` is missing"));
         }
         Ok(baseline)
     }
 
     /// The text of a file.
     pub(crate) fn text(&self) -> String {
-        let mut text = format!("{HEAD}{COMPILER}{}\n", self.compiler);
+        let mut text = format!("{HEAD}{TOOLS}{}\n", self.tools);
         for (case, count) in &self.counts {
             let _ = writeln!(text, "{case:32} {count:>12}");
         }

@@ -7,14 +7,14 @@ use crate::baseline::{Baseline, Verdict, table};
 
 fn counts(counts: &[(&str, u64)]) -> Baseline {
     let counts = counts.iter().map(|(case, count)| ((*case).to_owned(), *count)).collect();
-    Baseline { compiler: "rustc 1.0".to_owned(), counts }
+    Baseline { tools: "rustc 1.0".to_owned(), counts }
 }
 
 #[test]
 fn what_is_written_is_read() {
     let baseline = counts(&[("call/mem/1", 12_345), ("frame/decode", 7)]);
     let text = baseline.text();
-    assert!(text.contains("\ncompiler: rustc 1.0\n"), "{text}");
+    assert!(text.contains("\ntools: rustc 1.0\n"), "{text}");
     assert_eq!(Baseline::parse(&text), Ok(baseline));
 }
 
@@ -27,11 +27,11 @@ fn the_committed_file_is_read_and_written_alike() {
 #[test]
 fn a_line_that_is_none_is_told_with_its_number() {
     for wrong in ["a", "a b", "a 1 2", "a -1", "a 1.5"] {
-        let error = Baseline::parse(&format!("compiler: x\n\n{wrong}\n")).unwrap_err();
+        let error = Baseline::parse(&format!("tools: x\n\n{wrong}\n")).unwrap_err();
         assert_eq!(error, format!("line 3: expected `CASE COUNT`, found `{wrong}`"));
     }
-    assert_eq!(Baseline::parse("compiler: x\na 1\na 2\n").unwrap_err(), "line 3: the case a stands twice");
-    assert_eq!(Baseline::parse("a 1\n").unwrap_err(), "the line `compiler: ..` is missing");
+    assert_eq!(Baseline::parse("tools: x\na 1\na 2\n").unwrap_err(), "line 3: the case a stands twice");
+    assert_eq!(Baseline::parse("a 1\n").unwrap_err(), "the line `tools: ..` is missing");
 }
 
 #[test]

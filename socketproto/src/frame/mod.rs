@@ -114,7 +114,7 @@ pub fn decode(frame: Bytes) -> Result<Decoded, FrameError> {
     }
 }
 
-/// Appends one frame to `out`. The data are one JSON value, as [`Json`](crate::Json) holds it.
+/// Appends one frame to `out`. The data are one JSON value, as [`Json`] holds it.
 ///
 /// ```
 /// use bytes::BytesMut;

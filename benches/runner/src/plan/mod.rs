@@ -104,10 +104,10 @@ fn halves() -> Vec<(Group, Vec<Case>)> {
     let cases = |placement| {
         [
             ("B' with B'", &raw, &raw),
-            ("our server on actix with B'", &ours, &raw),
-            ("our server on its own thread with B'", &own, &raw),
-            ("B' with our client on actix", &raw, &ours),
-            ("B' with our client on tokio", &raw, &own),
+            ("socketproto's server on actix with B'", &ours, &raw),
+            ("socketproto's server on its own thread with B'", &own, &raw),
+            ("B' with socketproto's client on actix", &raw, &ours),
+            ("B' with socketproto's client on tokio", &raw, &own),
         ]
         .map(|(peer, server, client)| Case {
             peer: peer.to_owned(),
@@ -143,11 +143,11 @@ fn growth() -> Vec<(Group, Vec<Case>)> {
         let title = format!("Growth: connections with 1 request outstanding on each: {connections}");
         let group =
             group(&format!("growth-{connections}"), &title, "s3", (connections, 1), Placement::TwoCores);
-        let cases = [Peer::raw(B, "b"), Peer::ours("ours on actix", "length", "actix")];
+        let cases = [Peer::raw(B, "b"), Peer::ours("socketproto on actix", "length", "actix")];
         let cases = cases.iter().map(|peer| peer.on(group.placement)).collect();
         plan.push((group, cases));
     }
-    let title = "Growth: ids that our server has, with the client of B', S2";
+    let title = "Growth: ids that socketproto's server has, with the client of B', S2";
     let ids = Group { base: label(IDS[0]), ..group("ids", title, "s2", (1, 64), Placement::SameCore) };
     let cases = IDS.map(|count| Case {
         peer: label(count),
@@ -191,18 +191,19 @@ mod tests {
 
     #[test]
     fn only_brings_along_what_it_is_compared_to() {
-        let names: Vec<_> = planned(&["--only", "s3/tarpc", "--only", "half-s2/our server on actix"])
-            .into_iter()
-            .flat_map(|(group, cases)| {
-                cases.into_iter().map(move |case| format!("{}/{}", group.name, case.peer))
-            })
-            .collect();
+        let names: Vec<_> =
+            planned(&["--only", "s3/tarpc", "--only", "half-s2/socketproto's server on actix"])
+                .into_iter()
+                .flat_map(|(group, cases)| {
+                    cases.into_iter().map(move |case| format!("{}/{}", group.name, case.peer))
+                })
+                .collect();
         let expected = [
             "s3/B",
             "s3/tarpc",
             "s3/tarpc, 2 threads",
             "half-s2/B' with B'",
-            "half-s2/our server on actix with B'",
+            "half-s2/socketproto's server on actix with B'",
         ];
         assert_eq!(names, expected);
         assert!(planned(&["--only", "nothing like it"]).is_empty());

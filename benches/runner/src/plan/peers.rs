@@ -40,13 +40,13 @@ pub fn all() -> Vec<Peer> {
         Peer::raw("B, STP", "b-stp").within(RAW_LINES),
         Peer::raw("B, Unix socket", "b-unix").within(RAW_LINES),
         Peer::raw("B, TLS", "b-tls").within(LINES),
-        Peer::ours("ours on actix", "length", "actix"),
-        Peer::ours("ours on tokio", "length", "current"),
-        Peer::ours("ours on actix, JSON passed", "length-json", "actix").within(LARGE),
-        Peer::ours("ours on actix, STP", "stp", "actix").within(LINES),
-        Peer::ours("ours on actix, Unix socket", "unix", "actix").within(LINES),
-        Peer::ours("ours on actix, TLS", "tls", "actix").within(LINES),
-        Peer::ours("ours on actix, secret", "secret", "actix").within(LINES),
+        Peer::ours("socketproto on actix", "length", "actix"),
+        Peer::ours("socketproto on tokio", "length", "current"),
+        Peer::ours("socketproto on actix, JSON passed", "length-json", "actix").within(LARGE),
+        Peer::ours("socketproto on actix, STP", "stp", "actix").within(LINES),
+        Peer::ours("socketproto on actix, Unix socket", "unix", "actix").within(LINES),
+        Peer::ours("socketproto on actix, TLS", "tls", "actix").within(LINES),
+        Peer::ours("socketproto on actix, secret", "secret", "actix").within(LINES),
         foreign("tarpc", Tarpc),
         foreign("jsonrpsee", Jsonrpsee),
         foreign("tonic", Tonic),
@@ -56,9 +56,9 @@ pub fn all() -> Vec<Peer> {
         python("Python, protocol", "protocol"),
         python("Python, uvloop", "uvloop"),
         Peer::new("B, 2 threads", End::new(Raw, "b").on("multi")).free(),
-        Peer::new("ours, client on 2 threads of tokio", End::new(Ours, "length").on("multi")).free(),
-        Peer::ours_spread("ours, 1 worker", 1),
-        Peer::ours_spread("ours, 2 workers", 2),
+        Peer::new("socketproto, client on 2 threads of tokio", End::new(Ours, "length").on("multi")).free(),
+        Peer::ours_spread("socketproto, 1 worker", 1),
+        Peer::ours_spread("socketproto, 2 workers", 2),
         Peer::new("tarpc, 2 threads", End::new(Tarpc, "default").on("multi")).free(),
         Peer::new("jsonrpsee, 2 threads", End::new(Jsonrpsee, "default").on("multi")).free(),
         Peer::new("tonic, 2 threads", End::new(Tonic, "default").on("multi")).free(),
@@ -67,7 +67,7 @@ pub fn all() -> Vec<Peer> {
 
 /// Whether a peer takes part where time is short.
 pub fn is_quick(peer: &str) -> bool {
-    ["ours on actix", "ours on tokio", "tarpc"].contains(&peer) || peer.contains("B'")
+    ["socketproto on actix", "socketproto on tokio", "tarpc"].contains(&peer) || peer.contains("B'")
 }
 
 impl Peer {
