@@ -61,7 +61,7 @@ pub struct Limits {
     /// Damaged or malformed frames a peer may send at once: 32, refilled by one a second. More disconnects it.
     pub protocol_errors: u32,
     /// Connections of one listener: 10,000, or the descriptors the process may open less 64, where those are fewer.
-    /// More are refused at accept. One that is idle costs a descriptor and about 6 KiB of memory, and no thread.
+    /// More are refused at accept. One that is idle costs a descriptor and about 4 KiB of memory, and no thread.
     pub max_connections: usize,
     /// Connections from one address: 256, loopback exempt. More are refused at accept.
     pub max_connections_per_address: usize,
