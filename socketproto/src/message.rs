@@ -166,7 +166,7 @@ impl Serialize for Text<'_> {
             serde_json::from_str::<&RawValue>(self.0).map_err(S::Error::custom)?.serialize(serializer)
         } else {
             // It is put down as it is, by the writer that knows the name.
-            serializer.serialize_str(self.0)
+            serializer.serialize_str(trim(self.0))
         }
     }
 }
@@ -194,8 +194,13 @@ impl<'de> Visitor<'de> for TextVisitor {
 
     /// The text as it is, from the reader that knows the name.
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Json, E> {
-        Json::from_text(text).map_err(E::custom)
+        Json::from_text(trim(text)).map_err(E::custom)
     }
+}
+
+/// A value without the white space around it, which is none of it where it stands in another.
+fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t', '\n', '\r'])
 }
 
 /// What stands around the data of a message.
@@ -327,7 +332,8 @@ mod tests {
     fn json_as_a_value_is_its_text_large_or_small() {
         for text in ["1.10", r#""a\u00e9:""#, "[1, {\"a\":\t[]}]", &format!("[\"{}\", 1]", "x".repeat(5000))]
         {
-            let json = Json::from_text(text).unwrap();
+            // White space around it is none of it.
+            let json = Json::from_text(format!("\t {text}\r\n")).unwrap();
             assert_eq!(Json::encode(&json).unwrap().as_str(), text);
             assert_eq!(Json::encode(&Some(&json)).unwrap().as_str(), text);
             assert_eq!(Json::encode(&[&json]).unwrap().as_str(), format!("[{text}]"));

@@ -88,7 +88,6 @@ pub(crate) struct Connection {
     gatekeeper: Option<Box<Gatekeeper>>,
     /// The waker that the link has.
     registered: Option<Waker>,
-    put_off: bool,
     /// Requests of this turn, by handler.
     jobs: Vec<Vec<Incoming>>,
     outcomes: Vec<(CallKey, CallOutcome)>,
@@ -140,7 +139,6 @@ impl Connection {
                 endpoint,
                 worker,
                 registered: None,
-                put_off: false,
                 jobs: Vec::new(),
                 outcomes: Vec::new(),
                 shown: View::default(),
@@ -203,16 +201,9 @@ impl Connection {
         // Before the outcomes: who is woken by one sees all that came before it.
         self.show();
         self.hand_out(addr, cx, now);
-        let unsent = self.session.poll_transmit().len();
-        if unsent > 256 && unsent < 8192 && !self.put_off {
-            self.put_off = true;
-            cx.waker().wake_by_ref();
-        } else {
-            self.put_off = false;
-            if let Some(Err(reason)) = self.line.as_mut().map(|line| line.write(&mut self.session, cx, now)) {
-                self.session.close(reason);
-                self.hand_out_outcomes();
-            }
+        if let Some(Err(reason)) = self.line.as_mut().map(|line| line.write(&mut self.session, cx, now)) {
+            self.session.close(reason);
+            self.hand_out_outcomes();
         }
         if self.poll_closed(cx, now).is_ready() {
             return Poll::Ready(());
