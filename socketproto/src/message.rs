@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::id::{DataId, ServiceId, Status};
-use crate::strings::{self, DEEPEST, JSON, skip_value};
+use crate::strings::{self, JSON, skip_value};
 
 /// The largest message id: 2^53 - 1, which every JSON library can hold (protocol.md section 1).
 pub const MAX_MESSAGE_ID: u64 = (1 << 53) - 1;
@@ -48,7 +48,7 @@ impl Json {
     /// Where the text is not exactly one JSON value.
     pub fn from_text(text: impl Into<String>) -> Result<Self, serde_json::Error> {
         let text = text.into();
-        if skip_value(text.as_bytes(), DEEPEST) != Some(&[]) {
+        if skip_value(text.as_bytes()) != Some(&[]) {
             // White space is around it, or it is none.
             serde_json::from_str::<&RawValue>(&text)?;
         }

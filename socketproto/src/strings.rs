@@ -8,7 +8,7 @@ mod scan;
 mod write;
 
 pub(crate) use crate::strings::read::read;
-pub(crate) use crate::strings::scan::{DEEPEST, skip_value};
+pub(crate) use crate::strings::scan::skip_value;
 pub(crate) use crate::strings::write::{append, write};
 
 /// Behind the bytes at the beginning that stand for themselves in a string of JSON.

@@ -65,7 +65,12 @@ fn serve(framing: Framing, ids: u32) -> impl FnMut() {
         turn = (turn + 1) % requests.len();
         server.input.extend_from_slice(&requests[turn]);
         server.session.handle_input(&mut server.input, now);
-        server.reply(now);
+        let Some(Event::Dispatch(incoming)) = server.session.poll_event() else {
+            panic!("a served datum is dispatched");
+        };
+        server.session.handle_reply(incoming.request, Status::OKAY, REPLY, now);
+        drop(incoming);
+        server.sent(now);
     }
 }
 
@@ -98,7 +103,12 @@ fn bytewise(framing: Framing, bytes: usize) -> impl FnMut() {
             server.input.extend_from_slice(&[*byte]);
             server.session.handle_input(&mut server.input, now);
         }
-        server.reply(now);
+        let Some(Event::Dispatch(incoming)) = server.session.poll_event() else {
+            panic!("a served datum is dispatched");
+        };
+        server.session.handle_reply(incoming.request, Status::OKAY, REPLY, now);
+        drop(incoming);
+        server.sent(now);
     }
 }
 
@@ -119,16 +129,6 @@ impl End {
         self.sent(now);
         to.session.handle_input(&mut to.input, now);
         while to.session.poll_event().is_some() {}
-    }
-
-    /// The one request that has come is answered.
-    fn reply(&mut self, now: Instant) {
-        let Some(Event::Dispatch(incoming)) = self.session.poll_event() else {
-            panic!("a served datum is dispatched");
-        };
-        self.session.handle_reply(incoming.request, Status::OKAY, REPLY, now);
-        drop(incoming);
-        self.sent(now);
     }
 
     /// What the session has to send leaves.

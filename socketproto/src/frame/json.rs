@@ -15,7 +15,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::Error;
 
 use super::envelope::{DATA_ID, Envelope, SERVICE_ID, is_message_id};
-use super::{Decoded, EncodeError, Format, FrameError, MAX_NESTING, check_nesting, layout, malformed, parse};
+use super::{Decoded, EncodeError, Format, FrameError, MAX_NESTING, layout, malformed, parse};
 use crate::message::{Header, Message};
 
 #[inline]
@@ -28,7 +28,7 @@ pub(super) fn decode(mut frame: Bytes) -> Result<Decoded, FrameError> {
     let length = text.len();
     frame.truncate(length);
 
-    let parsed = parse(frame, read);
+    let parsed = parse(frame, MAX_NESTING, read);
     if !sound {
         let envelope = parsed.ok().map(|(header, ..)| header);
         return Err(FrameError::Checksum { envelope, format: Format::Json });
@@ -52,10 +52,8 @@ pub(super) fn encode(header: &Header, data: &[u8], out: &mut BytesMut) -> Result
 
 #[inline]
 fn read(text: &str) -> Result<(Header, Option<Range<usize>>), serde_json::Error> {
-    let Envelope { data_id, service_id, status, data, message_id } = match layout::read(text.as_bytes()) {
-        Some(envelope) => envelope,
-        None => check_nesting(text, MAX_NESTING).and_then(|()| Envelope::parse(text))?,
-    };
+    let Envelope { data_id, service_id, status, data, message_id } =
+        layout::read(text.as_bytes()).map_or_else(|| Envelope::parse(text), Ok)?;
     let data_id = data_id.ok_or_else(|| serde_json::Error::missing_field(DATA_ID))?;
     let service_id = service_id.ok_or_else(|| serde_json::Error::missing_field(SERVICE_ID))?;
     let header = Header { service_id, data_id, status: status.unwrap_or_default(), message_id };

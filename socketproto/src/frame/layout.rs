@@ -8,7 +8,6 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::MAX_DATA_NESTING;
 use super::envelope::{Envelope, is_message_id};
 use crate::id::{DataId, ServiceId, Status};
 use crate::message::Header;
@@ -28,14 +27,14 @@ pub(super) fn write(header: &Header, data: &[u8], out: &mut BytesMut) {
     out.put_slice(END);
 }
 
-/// Reads the object; none where it has another layout, nests too deep, or is none.
+/// Reads the object; none where it has another layout, or is none.
 #[inline]
 pub(super) fn read(text: &[u8]) -> Option<Envelope> {
     let (data_id, rest) = number(text.strip_prefix(DATA_ID)?)?;
     let (service_id, rest) = number(rest.strip_prefix(SERVICE_ID)?)?;
     let (status, rest) = number(rest.strip_prefix(STATUS)?)?;
     let data = rest.strip_prefix(DATA)?;
-    let behind = skip_value(data, MAX_DATA_NESTING)?;
+    let behind = skip_value(data)?;
     let (message_id, rest) = match behind.strip_prefix(MESSAGE_ID) {
         Some(rest) => number(rest).map(|(id, rest)| (Some(id), rest))?,
         None => (None, behind),

@@ -161,15 +161,18 @@ impl fmt::Display for Format {
     }
 }
 
-/// Reads a JSON text under the rules both formats share: UTF-8 and the bare words of Python's `json`. `read` keeps to
-/// the nesting, and gives what stands around the data and where they are; true beside the data says that there were
-/// such words.
+/// Reads a JSON text under the rules both formats share: UTF-8, nesting, and the bare words of Python's `json`. `read`
+/// gives what stands around the data, and where they are; true beside the data says that there were such words.
 #[inline]
 fn parse<T>(
     text: Bytes,
+    nesting: usize,
     read: impl Fn(&str) -> Result<(T, Option<Range<usize>>), serde_json::Error>,
 ) -> Result<(T, Json, bool), FrameError> {
     let text = ByteString::try_from(text).map_err(|error| malformed(error.to_string()))?;
+    if nests_deeper(text.as_bytes(), nesting) {
+        return Err(malformed(format!("the JSON text nests deeper than {nesting}")));
+    }
     let error = match read(&text) {
         Ok((around, data)) => return Ok((around, part(text, data), false)),
         Err(error) => error,
@@ -181,14 +184,6 @@ fn parse<T>(
             Err(error) => Err(malformed(error.to_string())),
         },
     }
-}
-
-/// To be asked before a reader that recurses; the error is as one of its own.
-fn check_nesting(text: &str, limit: usize) -> Result<(), serde_json::Error> {
-    if nests_deeper(text.as_bytes(), limit) {
-        return Err(serde::de::Error::custom(format_args!("the JSON text nests deeper than {limit}")));
-    }
-    Ok(())
 }
 
 #[inline]

@@ -17,9 +17,7 @@ use std::ops::Range;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde_json::value::RawValue;
 
-use super::{
-    Decoded, EncodeError, Format, FrameError, MAX_DATA_NESTING, check_nesting, malformed, parse, range_of,
-};
+use super::{Decoded, EncodeError, Format, FrameError, MAX_DATA_NESTING, malformed, parse, range_of};
 use crate::id::{DataId, ServiceId, Status};
 use crate::message::{Header, Message};
 
@@ -37,7 +35,7 @@ pub(super) fn decode(mut frame: Bytes) -> Result<Decoded, FrameError> {
 
     frame.truncate(checked);
     frame.advance(HEADER.min(checked));
-    let ((), data, non_finite) = parse(frame, read)?;
+    let ((), data, non_finite) = parse(frame, MAX_DATA_NESTING, read)?;
     Ok(Decoded { message: Message::from_parts(header, data), format: Format::Struct, non_finite })
 }
 
@@ -77,7 +75,6 @@ fn inspect(frame: &[u8]) -> Option<(usize, Option<Header>, bool)> {
 
 /// The one value in the text, without the white space around it.
 fn read(text: &str) -> Result<((), Option<Range<usize>>), serde_json::Error> {
-    check_nesting(text, MAX_DATA_NESTING)?;
     let raw: &RawValue = serde_json::from_str(text)?;
     Ok(((), Some(range_of(raw.get(), text))))
 }
