@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::event::ConnectionEvent;
 use crate::fault::Fault;
 use crate::hosted::IntoService;
+use crate::id::Level;
 use crate::limits::Limits;
 use crate::peer::Peer;
 use crate::registering::{registers_at_run_time, registers_before_the_start};
@@ -179,13 +180,37 @@ impl ClientBuilder {
         }
     }
 
-    /// Proves to the server that this side knows the secret.
+    /// Proves to the server that this side knows the secret, and has the server prove it too: in secure mode, which encrypts
+    /// all that follows (protocol.md 5.2), unless [`level`](Self::level) or [`old_peer`](Self::old_peer) say otherwise.
     pub fn secret(mut self, secret: Secret) -> Self {
-        self.settings.secret = Some(secret);
+        self.settings.credentials.secret = Some(secret);
         self
     }
 
-    /// Whether the client authenticates as soon as it is connected, where it has a secret: true. Else
+    /// The level that is spoken, and no other, whatever the server answers: [`Level::Secure`], unless the server is an
+    /// [`old_peer`](Self::old_peer). A server that knows secure mode gets no [`Level::Legacy`] from this client:
+    /// [`Error::PeerCanDoSecure`](crate::Error::PeerCanDoSecure).
+    pub fn level(mut self, level: Level) -> Self {
+        self.settings.credentials.level = Some(level);
+        self
+    }
+
+    /// Takes a secret that could be found by trying: a passphrase below 12 characters, or one together with
+    /// [`Level::Legacy`]. False unless said.
+    pub fn allow_weak_secret(mut self, allow: bool) -> Self {
+        self.settings.credentials.allow_weak_secret = allow;
+        self
+    }
+
+    /// Speaks Legacy even to a server that knows secure mode: for tests of such servers.
+    #[doc(hidden)]
+    pub fn ignore_sentinel(mut self, ignore: bool) -> Self {
+        self.settings.credentials.ignore_sentinel = ignore;
+        self
+    }
+
+    /// Whether the client authenticates as soon as it is connected, where it has a secret: true, and always in secure mode.
+    /// Else
     /// [`Protocol::authenticate`](crate::Protocol::authenticate) does it, and until then the server serves its public
     /// data alone; it needs [`manual_auth(true)`](crate::ServerBuilder::manual_auth) to wait longer than 10 s for that.
     pub fn auto_auth(mut self, auto_auth: bool) -> Self {
@@ -199,7 +224,8 @@ impl ClientBuilder {
         self
     }
 
-    /// The server is one of the Python library: STP framing, no HELLO, answers in the order of the calls.
+    /// The server is one of the Python library: STP framing, [`Level::Legacy`], no HELLO, answers in the order of the
+    /// calls.
     pub fn old_peer(mut self) -> Self {
         self.old_peer = true;
         self
@@ -338,6 +364,7 @@ registers_before_the_start!(ClientBuilder);
 /// [`Error::Address`](crate::Error::Address), [`Error::Config`](crate::Error::Config) and its kin for what was said to
 /// the builder; [`Error::Connect`](crate::Error::Connect) where nobody answers,
 /// [`Error::Handshake`](crate::Error::Handshake) where TLS fails,
+/// [`Error::WrongSecret`](crate::Error::WrongSecret), [`Error::PeerCanDoSecure`](crate::Error::PeerCanDoSecure),
 /// [`Error::AuthenticationFailed`](crate::Error::AuthenticationFailed),
 /// [`Error::PeerTooOld`](crate::Error::PeerTooOld), [`Error::NotReady`](crate::Error::NotReady).
 impl IntoFuture for ClientBuilder {

@@ -7,6 +7,7 @@ use crate::actor::{
     OnEvent, Services, StartEndpoint, new_session, starter_per_peer, starter_per_worker, starter_with_door,
 };
 use crate::callback::Callbacks;
+use crate::credentials::{Credentials, Levels};
 use crate::error::{Error, Result};
 use crate::event::ConnectionEvent;
 use crate::fault::Fault;
@@ -17,14 +18,13 @@ use crate::limits::Limits;
 use crate::message::{Json, Message};
 use crate::peer::Peer;
 use crate::routes::Routes;
-use crate::secret::Secret;
 use crate::service::{Call, Service};
 use crate::session::{Config, Role, is_channel_name};
 use crate::transport::Options;
 
 /// The settings of an endpoint.
 pub(crate) struct Settings {
-    pub(crate) secret: Option<Secret>,
+    pub(crate) credentials: Credentials,
     pub(crate) trust_certificates: bool,
     channel_name: Option<String>,
     /// A client: whether it authenticates by itself; a server: whether it expects that of its clients.
@@ -40,7 +40,7 @@ pub(crate) struct Settings {
 impl Settings {
     pub(crate) fn new() -> Self {
         Self {
-            secret: None,
+            credentials: Credentials::default(),
             trust_certificates: false,
             channel_name: None,
             auto_auth: true,
@@ -143,11 +143,15 @@ impl Settings {
             Role::Client if options.old_peer => Some(Framing::Stp),
             Role::Client => Some(Framing::Length),
         };
+        let Levels { secure, legacy } = self.credentials.levels(role, options)?;
         let config = Config {
             role,
             session: new_session()?,
             channel_name: self.channel_name.as_deref().map(Into::into),
-            secret: self.secret.is_some(),
+            secret: self.credentials.is_some(),
+            secure,
+            legacy,
+            ignore_sentinel: self.credentials.ignore_sentinel,
             trust_certificates: self.trust_certificates,
             auto_auth: self.auto_auth,
             reconnect: role == Role::Client,
@@ -159,8 +163,9 @@ impl Settings {
             limits: Arc::new(self.limits),
             dispatch: routes.snapshot().1,
         };
-        let Self { secret, authorize, on_event, .. } = self;
-        Ok(StartEndpoint { config, routes, handlers, secret, authorize, on_event })
+        let secrets = self.credentials.into_secrets(Levels { secure, legacy });
+        let Self { authorize, on_event, .. } = self;
+        Ok(StartEndpoint { config, routes, handlers, secrets, authorize, on_event })
     }
 
     fn note(&mut self, added: Result<()>) {

@@ -171,13 +171,30 @@ pub enum Error {
         /// What the server said, and the remedy.
         reason: Box<str>,
     },
-    /// The peer does not answer HELLO.
-    #[error(
-        "{address} does not answer HELLO; towards a peer of the Python library use `.old_peer()` or `?peer=old`"
-    )]
+    /// The server does not take the secret, or does not know it. Whoever answered has proved nothing, so this is a hint: it
+    /// may as well be somebody in between. Both sides need the same secret under the same key id.
+    #[error("no secure connection to {address}: {reason}")]
+    WrongSecret {
+        /// The address as given.
+        address: Box<str>,
+        /// What is known, and the remedy.
+        reason: Box<str>,
+    },
+    /// This side speaks Legacy, and the server says that it knows secure mode: it gets no key.
+    #[error("{address}: {reason}")]
+    PeerCanDoSecure {
+        /// The address as given.
+        address: Box<str>,
+        /// The remedy.
+        reason: Box<str>,
+    },
+    /// The peer does not answer what every new peer knows: HELLO, or the handshake of secure mode.
+    #[error("{address}: {reason}; towards a peer of the Python library use `.old_peer()` or `?peer=old`")]
     PeerTooOld {
         /// The address as given.
         address: Box<str>,
+        /// What it does not answer.
+        reason: Box<str>,
     },
     /// The listener cannot be opened.
     #[error("cannot listen on {address}: {source}")]
@@ -283,6 +300,7 @@ impl Error {
         match self {
             Self::Fault { .. } | Self::Decode { .. } | Self::PeerTooOld { .. } => Cause::Peer,
             Self::AuthenticationFailed { .. } | Self::Handshake { .. } => Cause::Peer,
+            Self::WrongSecret { .. } | Self::PeerCanDoSecure { .. } => Cause::Peer,
             Self::TimedOut { .. } | Self::ConnectionLost { .. } | Self::NotReady { .. } => Cause::Transport,
             Self::NotSent { .. } | Self::Connect { .. } | Self::Bind { .. } | Self::Random(_) => {
                 Cause::Transport

@@ -105,7 +105,7 @@ impl DataId {
     pub const AUTH_SEED: Self = Self(0);
     /// 1, of the authentication service: the key.
     pub const AUTH_KEY: Self = Self(1);
-    /// 2, of the authentication service: secure mode, which this version does not have.
+    /// 2, of the authentication service: the handshake of secure mode (protocol.md 5.2).
     pub const AUTH_SECURE: Self = Self(2);
     /// 0, of the channel name service.
     pub const CHANNEL_NAME: Self = Self(0);
@@ -211,6 +211,38 @@ pub enum AuthState {
     KeyTransferred = 3,
     /// 4: the key was right.
     Trusted = 4,
+}
+
+/// How well a shared secret protects a connection (protocol.md section 5).
+///
+/// ```
+/// use socketproto::{Call, Fault, Level};
+///
+/// /// For `ServerBuilder::authorize`: what an old peer may not do.
+/// fn judge(call: &Call<()>) -> Result<(), Fault> {
+///     match call.level() {
+///         Some(Level::Secure) => Ok(()),
+///         _ => Err(Fault::not_permitted("in secure mode alone")),
+///     }
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Level {
+    /// Challenge and response (5.1), as the Python library does it: it proves the client to the server, once. Everything is in
+    /// clear, can be changed on its way, and one login that was listened to can be searched for the secret.
+    Legacy,
+    /// Both sides have proved the secret to each other, and all is encrypted (5.2).
+    Secure,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Legacy => "legacy",
+            Self::Secure => "secure",
+        })
+    }
 }
 
 impl AuthState {

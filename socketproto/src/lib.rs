@@ -58,6 +58,7 @@
 //!
 //! - `derive` (default): the derive macros.
 //! - `unix` (default): Unix sockets (`unix://`), and listeners handed over by systemd (`systemd://`), on Unix.
+//! - `secure` (default): secure mode; without it a secret proves a client in clear alone ([`Level::Legacy`]).
 //! - `actix`: services that are actix actors already.
 //! - `serial`: serial lines, `serial:///dev/ttyUSB0`, on Unix.
 //! - `blocking`: the same API for programs without a runtime.
@@ -80,6 +81,7 @@ pub mod blocking;
 mod callback;
 mod client;
 mod contain;
+mod credentials;
 mod endpoint;
 mod error;
 mod event;
@@ -99,6 +101,7 @@ mod registering;
 mod registry;
 mod routes;
 mod secret;
+mod secure;
 mod server;
 mod service;
 mod session;
@@ -118,7 +121,7 @@ pub use error::{Cause, Error, Operation, Result};
 pub use event::ConnectionEvent;
 pub use fault::Fault;
 pub use hosted::{Hosted, IntoService};
-pub use id::{AuthState, DataId, ServiceId, ServiceIds, Status};
+pub use id::{AuthState, DataId, Level, ServiceId, ServiceIds, Status};
 pub use limits::Limits;
 pub use message::{Header, Json, MAX_MESSAGE_ID, Message};
 pub use peer::{DEFAULT_CALL_TIMEOUT, Peer, PendingCall};

@@ -17,7 +17,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::sync::Notify;
 
-use crate::id::AuthState;
+use crate::id::{AuthState, Level};
 use crate::message::Message;
 use crate::routes::Routes;
 use crate::session::{
@@ -113,6 +113,7 @@ impl Outgoing {
 #[derive(Clone, Default, PartialEq)]
 pub(crate) struct View {
     pub(crate) auth_state: AuthState,
+    pub(crate) level: Option<Level>,
     pub(crate) channel_name: Option<Arc<str>>,
     pub(crate) connected: bool,
     pub(crate) ready: bool,

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Operation};
 use crate::fault::Fault;
-use crate::id::{AuthState, DataId, ServiceId};
+use crate::id::{AuthState, DataId, Level, ServiceId};
 use crate::link::Link;
 use crate::pending::Pending;
 use crate::session::{CallFailure, CallKind, CallOutcome, Done, NewCall};
@@ -143,6 +143,11 @@ impl Peer {
     /// Whether the peer, or this side towards it, has proved the secret; or the peer's certificate is taken for it.
     pub fn is_trusted(&self) -> bool {
         self.auth_state() == AuthState::Trusted
+    }
+
+    /// How the secret was proved on this connection: none where it was not, or where a certificate is taken for it.
+    pub fn level(&self) -> Option<Level> {
+        self.link().view().level
     }
 
     /// The peer's certificate, which its TLS handshake has proved: DER, the end of the chain alone; none on other lines,

@@ -20,7 +20,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("names", &["id"]),
     ("frame", &["id", "strings", "message"]),
     ("framing", &[]),
-    ("session", &["id", "limits", "fault", "error", "message", "names", "frame", "framing"]),
+    ("secure", &[]),
+    ("session", &["id", "limits", "fault", "error", "message", "names", "frame", "framing", "secure"]),
     ("routes", &["id", "fault", "error", "message", "session"]),
     ("link", &["id", "fault", "message", "session", "routes"]),
     ("pending", &["session", "link"]),
@@ -31,10 +32,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("callback", &["id", "session", "routes", "service"]),
     ("actix", &["fault", "contain", "service"]),
     ("registry", &["id", "error", "session", "routes", "service"]),
-    ("secret", &["error"]),
+    ("secret", &["error", "secure"]),
     ("signals", &["error"]),
     ("transport", &["backoff", "error", "frame", "framing"]),
     ("testing", &["error", "transport"]),
+    ("credentials", &["id", "error", "secret", "session", "transport"]),
     (
         "actor",
         &[
@@ -51,7 +53,9 @@ const LAYERS: &[(&str, &[&str])] = &[
             "service",
             "registry",
             "routes",
+            "credentials",
             "secret",
+            "secure",
             "transport",
         ],
     ),
@@ -72,7 +76,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "peer",
             "service",
             "callback",
-            "secret",
+            "credentials",
             "transport",
             "actor",
             "hosted",
@@ -135,7 +139,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Modules without I/O, clock and randomness, and what would bring them in.
-const PURE: [&str; 5] = ["message", "names", "frame", "framing", "session"];
+const PURE: [&str; 6] = ["message", "names", "frame", "framing", "secure", "session"];
 const IMPURE: [&str; 10] = [
     "tokio::",
     "actix",

@@ -4,11 +4,15 @@ use actix::{Actor, Context, Handler, Message, Recipient};
 use sha2::{Digest, Sha512};
 use subtle::ConstantTimeEq;
 
+use crate::actor::keys::Keys;
+use crate::error::Result;
 use crate::secret::{Secret, random_hex};
-use crate::session::{AuthAnswer, AuthQuestion};
+use crate::session::{AuthAnswer, AuthQuestion, SENTINEL};
 
-/// Bytes of a seed (protocol.md 5.1).
-const SEED_BYTES: usize = 32;
+/// Random bytes of a seed, before those that say what this server knows (protocol.md 5.1).
+const SEED_BYTES: usize = 24;
+/// What else it has where there is nothing to say.
+const FURTHER_SEED_BYTES: usize = 8;
 /// Bytes of a SHA-512 digest.
 const KEY_BYTES: usize = 64;
 
@@ -31,25 +35,40 @@ impl Message for Answer {
 
 /// The actor.
 pub(crate) struct Authenticator {
-    secret: Secret,
+    /// What old peers prove.
+    legacy: Secret,
+    /// What is derived for secure mode.
+    keys: Keys,
 }
 
 impl Authenticator {
-    pub(crate) fn new(secret: Secret) -> Self {
-        Self { secret }
+    pub(crate) fn new(legacy: Secret, keys: Keys) -> Self {
+        Self { legacy, keys }
     }
 
     fn answer(&self, question: AuthQuestion) -> AuthAnswer {
         match question {
-            AuthQuestion::Seed => AuthAnswer::Seed(random_hex::<SEED_BYTES>().ok()),
+            AuthQuestion::Seed => AuthAnswer::Seed(self.seed().ok()),
             AuthQuestion::Verify { seed, key } => AuthAnswer::Verdict(self.is_right(&seed, key.as_deref())),
             AuthQuestion::Prove { seed } => AuthAnswer::Key(hex::encode(self.key(&seed))),
+            AuthQuestion::Offer => AuthAnswer::Offered(self.keys.offer().map(Box::new)),
+            AuthQuestion::Accept(offer) => AuthAnswer::Accepted(self.keys.accept(&offer).map(Box::new)),
         }
+    }
+
+    fn seed(&self) -> Result<String> {
+        let mut seed = random_hex::<SEED_BYTES>()?;
+        if self.keys.is_empty() {
+            seed.push_str(&random_hex::<FURTHER_SEED_BYTES>()?);
+        } else {
+            seed.push_str(SENTINEL);
+        }
+        Ok(seed)
     }
 
     /// The key of a seed: SHA-512 of its characters, then the secret's bytes.
     fn key(&self, seed: &str) -> [u8; KEY_BYTES] {
-        Sha512::new().chain_update(seed).chain_update(self.secret.reveal()).finalize().into()
+        Sha512::new().chain_update(seed).chain_update(self.legacy.legacy_bytes()).finalize().into()
     }
 
     /// Takes the same time for every key: the digest is made and compared whatever was sent.
@@ -79,12 +98,12 @@ mod tests {
     const SEED: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
     fn authenticator() -> Authenticator {
-        Authenticator::new(Secret::from_text("a shared secret").unwrap())
+        Authenticator::new(Secret::from_text("a shared secret").unwrap(), Keys::default())
     }
 
-    fn verdict(key: Option<&str>) -> AuthAnswer {
+    fn verdict(key: Option<&str>) -> bool {
         let question = AuthQuestion::Verify { seed: SEED.into(), key: key.map(Into::into) };
-        authenticator().answer(question)
+        matches!(authenticator().answer(question), AuthAnswer::Verdict(true))
     }
 
     #[test]
@@ -92,15 +111,15 @@ mod tests {
         let AuthAnswer::Key(key) = authenticator().answer(AuthQuestion::Prove { seed: SEED.into() }) else {
             panic!("no key");
         };
-        assert_eq!(verdict(Some(&key)), AuthAnswer::Verdict(true));
-        assert_eq!(verdict(Some(&key.to_uppercase())), AuthAnswer::Verdict(true));
+        assert!(verdict(Some(&key)));
+        assert!(verdict(Some(&key.to_uppercase())));
     }
 
     #[test]
     fn anything_else_is_wrong() {
         let zeros = "0".repeat(128);
         for key in [None, Some(""), Some("ab"), Some("zz"), Some(zeros.as_str()), Some(SEED)] {
-            assert_eq!(verdict(key), AuthAnswer::Verdict(false), "{key:?}");
+            assert!(!verdict(key), "{key:?}");
         }
     }
 

@@ -74,7 +74,9 @@ fn close_with(ending: CancellationToken, link: Arc<Link>) {
 
 fn not_ready(address: Box<str>, reason: &CloseReason) -> Error {
     match reason {
-        CloseReason::PeerTooOld => Error::PeerTooOld { address },
+        CloseReason::PeerTooOld(reason) => Error::PeerTooOld { address, reason: (*reason).into() },
+        CloseReason::WrongSecret => Error::WrongSecret { address, reason: reason.to_string().into() },
+        CloseReason::PeerCanDoSecure => Error::PeerCanDoSecure { address, reason: reason.to_string().into() },
         CloseReason::AuthenticationFailed(reason) => {
             Error::AuthenticationFailed { address, reason: (*reason).into() }
         }

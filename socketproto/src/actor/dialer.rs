@@ -50,9 +50,10 @@ impl Dialer {
         let wait = match reason {
             CloseReason::Reconnect => Duration::ZERO,
             // Somebody has to change something first.
-            CloseReason::AuthenticationFailed(_) | CloseReason::Handshake { lasting: true, .. } => {
-                self.attempts.longest()
-            }
+            CloseReason::AuthenticationFailed(_)
+            | CloseReason::WrongSecret
+            | CloseReason::PeerCanDoSecure
+            | CloseReason::Handshake { lasting: true, .. } => self.attempts.longest(),
             _ => self.attempts.wait(ready_for, random()),
         };
         if ready_for.is_some() {
@@ -192,7 +193,7 @@ mod tests {
             Some(0),
             "a line that was ready is no failure"
         );
-        dialer.lost(&CloseReason::PeerTooOld, None, now);
+        dialer.lost(&CloseReason::PeerTooOld("no answer"), None, now);
         dialer.lost(&CloseReason::Peer, None, now);
         assert_eq!(dialer.failed.as_ref().map(Repeats::count), Some(2));
         dialer.ready();
@@ -205,6 +206,8 @@ mod tests {
         let handshake = |lasting| CloseReason::Handshake { reason: String::new(), lasting };
         for (reason, longest) in [
             (CloseReason::AuthenticationFailed("a wrong secret"), true),
+            (CloseReason::WrongSecret, true),
+            (CloseReason::PeerCanDoSecure, true),
             (handshake(true), true),
             (handshake(false), false),
             (CloseReason::Peer, false),

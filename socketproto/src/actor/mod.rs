@@ -15,6 +15,7 @@ pub(crate) mod connector;
 mod dialer;
 pub(crate) mod gatekeeper;
 pub(crate) mod handler;
+mod keys;
 mod lifeline;
 pub(crate) mod listener;
 mod memory;
@@ -37,17 +38,19 @@ use actix::{Actor, Addr, Recipient};
 use crate::actor::authenticator::Authenticator;
 use crate::actor::gatekeeper::Authorize;
 use crate::actor::handler::HandlerMessage;
+use crate::actor::keys::Keys;
 use crate::actor::lifeline::{Alive, Lifeline};
 use crate::actor::memory::Memory;
 use crate::actor::workers::Workers;
 use crate::contain::contain;
+use crate::credentials::Secrets;
 use crate::error::{Error, Result};
 use crate::event::ConnectionEvent;
 use crate::fault::Fault;
 use crate::peer::Peer;
 use crate::registry::Registry;
 use crate::routes::Routes;
-use crate::secret::{Secret, random_hex};
+use crate::secret::random_hex;
 use crate::service::{Door, Hook, Service};
 use crate::session::Config;
 
@@ -118,7 +121,7 @@ pub(crate) struct StartEndpoint {
     pub(crate) config: Config,
     pub(crate) routes: Arc<Routes>,
     pub(crate) handlers: Vec<StartHandler>,
-    pub(crate) secret: Option<Secret>,
+    pub(crate) secrets: Option<Secrets>,
     pub(crate) authorize: Option<Authorize>,
     pub(crate) on_event: Option<OnEvent>,
 }
@@ -181,7 +184,12 @@ impl Endpoint {
                 StartHandler::PerPeer(make) => Hosted::PerPeer(make),
             });
         }
-        endpoint.authenticator = start.secret.map(|secret| Authenticator::new(secret).start());
+        if let Some(Secrets { legacy, secure }) = start.secrets {
+            // A passphrase takes its time, and connections of others live on this thread.
+            let keys = tokio::task::spawn_blocking(move || Keys::derive(&secure)).await;
+            let keys = keys.map_err(|_| Error::ShutDown)??;
+            endpoint.authenticator = Some(Authenticator::new(legacy, keys).start());
+        }
         Ok(endpoint)
     }
 

@@ -75,7 +75,7 @@ impl Pump {
         cx: &mut Context<'_>,
         now: Instant,
     ) -> Result<(), CloseReason> {
-        if !self.input.is_empty() {
+        if !self.input.is_empty() || session.has_input() {
             session.handle_input(&mut self.input, now);
         }
         for _ in 0..READS_PER_TURN {
@@ -169,7 +169,7 @@ impl Pump {
     }
 
     /// Ends the line once everything has been written.
-    pub(super) fn poll_shutdown(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_shutdown(&mut self, session: &mut Session, cx: &mut Context<'_>) -> Poll<()> {
         if self.finished {
             return Poll::Ready(());
         }

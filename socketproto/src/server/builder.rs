@@ -49,9 +49,52 @@ impl ServerBuilder {
         }
     }
 
-    /// Clients have to prove that they know this secret before anything but public data is served.
+    /// Clients have to prove that they know this secret before anything but public data is served, and get a proof
+    /// that this server does: in secure mode, which encrypts all that follows (protocol.md 5.2).
     pub fn secret(mut self, secret: Secret) -> Self {
-        self.settings.secret = Some(secret);
+        self.settings.credentials.secret = Some(secret);
+        self
+    }
+
+    /// Takes clients of this secret as well, beside the one of [`secret`](Self::secret): each has a key id of its own, see
+    /// [`Secret::with_kid`]. In secure mode alone; it may be said again.
+    pub fn further_secret(mut self, secret: Secret) -> Self {
+        self.settings.credentials.further.push(secret);
+        self
+    }
+
+    /// Takes clients too that prove the secret by [`Level::Legacy`](crate::Level::Legacy), as those of the Python library do:
+    /// false unless said. What they send and get is in clear, and one login that was listened to can be searched for the
+    /// secret; so give them one of their own ([`legacy_secret`](Self::legacy_secret)), and ask
+    /// [`Call::level`](crate::Call::level) before what they may not do.
+    pub fn accept_legacy(mut self, accept: bool) -> Self {
+        self.settings.credentials.accept_legacy = accept;
+        self
+    }
+
+    /// The secret that old clients prove, instead of the one of [`secret`](Self::secret).
+    ///
+    /// ```
+    /// use socketproto::{Secret, Server};
+    ///
+    /// # async fn demo() -> socketproto::Result<()> {
+    /// let server = Server::bind("tcp://127.0.0.1:0")
+    ///     .secret(Secret::from_env("SECRET")?)
+    ///     .accept_legacy(true)
+    ///     .legacy_secret(Secret::from_env("OLD_SECRET")?)
+    ///     .start()
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn legacy_secret(mut self, secret: Secret) -> Self {
+        self.settings.credentials.legacy_secret = Some(secret);
+        self
+    }
+
+    /// Takes secrets that could be found by trying: a passphrase below 12 characters, or one together with
+    /// [`accept_legacy`](Self::accept_legacy). False unless said.
+    pub fn allow_weak_secret(mut self, allow: bool) -> Self {
+        self.settings.credentials.allow_weak_secret = allow;
         self
     }
 
@@ -239,7 +282,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Listens on an address that other machines reach, although it takes connections in clear.
+    /// Listens on an address that other machines reach, although it takes connections in clear: one without a secret, or
+    /// with none but for Legacy. One that requires TLS, or has a secret, needs no such word.
     pub fn allow_plaintext(mut self, allow: bool) -> Self {
         self.allow_plaintext = allow;
         self
@@ -333,16 +377,17 @@ impl ServerBuilder {
         let Self { source, mut settings, mut setup, allow_plaintext, placement } = self;
         let source = source?;
         let options = source.options()?;
-        setup.check(&source, &options, settings.secret.is_some())?;
+        setup.check(&source, &options, settings.credentials.is_some())?;
         settings.trust_certificates = setup.trust_certificates;
         let endpoint = settings.build(Role::Server, &options)?;
+        let is_secure = endpoint.config.secure;
         let workers = placement.workers()?;
         setup.spread = workers.len() > 1;
         let home = workers.home().clone();
         let start = move || async move {
             let listener = source.open(&setup).await?;
             let address = listener.address().to_owned();
-            if listener.is_exposed() && !allow_plaintext {
+            if listener.is_exposed() && !allow_plaintext && !is_secure {
                 return Err(exposed(&address));
             }
             let runtime = workers.owned().cloned();
@@ -370,8 +415,8 @@ fn exposed(address: &str) -> Error {
     Error::Config {
         setting: "allow_plaintext",
         reason: format!(
-            "{address} can be reached from other machines and takes connections in clear; listen on tls:// or on \
-             127.0.0.1, or accept that with `.allow_plaintext(true)`"
+            "{address} can be reached from other machines and takes connections in clear; give both sides a \
+             secret, listen on tls:// or on 127.0.0.1, or accept that with `.allow_plaintext(true)`"
         )
         .into(),
     }

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
 use crate::fault::Fault;
-use crate::id::{DataId, ServiceId, Status};
+use crate::id::{DataId, Level, ServiceId, Status};
 use crate::message::{Header, Json, Message};
 use crate::peer::Peer;
 use crate::service::{Door, State};
@@ -184,6 +184,12 @@ macro_rules! tells_of_its_request {
             /// The peer that asks; it can be called back.
             pub fn peer(&self) -> &Peer {
                 &self.request.peer
+            }
+
+            /// How the peer has proved the secret: see [`Level`]. None where there is no secret, for public data, and where
+            /// a certificate is taken for it ([`Peer::certificate`]).
+            pub fn level(&self) -> Option<Level> {
+                self.request.peer.level()
             }
 
             /// The service id of the request.

@@ -25,6 +25,12 @@ pub(crate) struct Config {
     pub(crate) channel_name: Option<Arc<str>>,
     /// Whether a secret is set; the secret itself is the authenticator's.
     pub(crate) secret: bool,
+    /// Client: whether it is proved by secure mode; server: whether it can be (protocol.md 5.2).
+    pub(crate) secure: bool,
+    /// Client: whether it is proved by a key; server: whether it can be (protocol.md 5.1).
+    pub(crate) legacy: bool,
+    /// Client: whether even a seed is answered that says of its server that it knows secure mode: for tests of it.
+    pub(crate) ignore_sentinel: bool,
     /// Server: whether a certificate that the line has proved is taken for the secret.
     pub(crate) trust_certificates: bool,
     /// Client: whether to authenticate at once; else being trusted is no part of being ready.

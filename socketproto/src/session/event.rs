@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::id::Status;
 use crate::message::{Header, Json, Message};
+use crate::secure::{Accepted, Channel, Initiator, Offer};
 
 /// Names a request of the peer until it is answered.
 pub(crate) type RequestId = u64;
@@ -85,15 +86,23 @@ pub(crate) enum AuthQuestion {
     Verify { seed: String, key: Option<String> },
     /// The key for this seed.
     Prove { seed: String },
+    /// A handshake as the client.
+    Offer,
+    /// Does this handshake of a client prove a secret?
+    Accept(Offer),
 }
 
 /// What the authenticator answers.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Debug)]
 pub(crate) enum AuthAnswer {
     /// A seed; none where there are no random numbers.
     Seed(Option<String>),
     Verdict(bool),
     Key(String),
+    /// A handshake; none where there are no random numbers.
+    Offered(Option<Box<(Initiator, Offer)>>),
+    /// Its answer, and what follows it; none where it does not prove the secret.
+    Accepted(Option<Box<(Channel, Accepted)>>),
 }
 
 /// Why a connection ended.
@@ -139,8 +148,22 @@ pub(crate) enum CloseReason {
     /// Bytes waited and none left.
     WriteTimeout,
     TooManyProtocolErrors,
-    /// HELLO was not answered.
-    PeerTooOld,
+    /// What every new peer knows was not answered.
+    PeerTooOld(&'static str),
+    /// The server does not prove the secret, or refuses this side's proof.
+    WrongSecret,
+    /// A client of the lower level meets a server that knows the higher one.
+    PeerCanDoSecure,
+    /// The client's handshake was none, or did not prove the secret.
+    HandshakeRefused(&'static str),
+    /// A client said more than a handshake begins with.
+    BytesBehindOffer,
+    /// A record was changed, or is none.
+    BadRecord,
+    /// The line has ended, and nobody said that it would.
+    Truncated,
+    /// The peer closed it, and said why.
+    Said(String),
     /// The client's authentication failed.
     AuthenticationFailed(&'static str),
     /// The HELLO is our own.
@@ -189,7 +212,20 @@ impl fmt::Display for CloseReason {
             Self::TooManyProtocolErrors => {
                 f.write_str("more damaged or malformed frames than protocol_errors")
             }
-            Self::PeerTooOld => f.write_str("the peer does not answer HELLO"),
+            Self::PeerTooOld(reason) | Self::HandshakeRefused(reason) => f.write_str(reason),
+            Self::WrongSecret => f.write_str(
+                "the server does not take this secret, or does not know it: both sides need the same one under the same \
+                 key id (whoever answered has proved nothing)",
+            ),
+            Self::PeerCanDoSecure => f.write_str(
+                "the server knows secure mode, so it is not one to send a key to: connect without `Level::Legacy`",
+            ),
+            Self::BytesBehindOffer => f.write_str("bytes behind the first message of a handshake"),
+            Self::BadRecord => f.write_str("a record does not open: it was changed on its way, or is none"),
+            Self::Truncated => f.write_str(
+                "the line ended without a word of the peer: it was cut by somebody in between, or the peer has died",
+            ),
+            Self::Said(reason) => write!(f, "closed by the peer: {reason}"),
             Self::AuthenticationFailed(reason) => f.write_str(reason),
             Self::MemoryExceeded => f.write_str(
                 "all connections together come close to max_memory, and this one holds most of it",

@@ -6,16 +6,25 @@ use bytes::BytesMut;
 use tracing::{debug, warn};
 
 use crate::framing::Framing;
-use crate::id::{DataId, ServiceId, Status};
+use crate::id::{DataId, Level, ServiceId, Status};
 use crate::message::Json;
 use crate::session::budget::after;
 use crate::session::event::{CallFailure, CloseReason, Event};
 use crate::session::hello::Hello;
+use crate::session::secure::Handshake;
 use crate::session::{CHANNEL_NAME_TIMEOUT, Exchange, HELLO_TIMEOUT, LOGIN_TIMEOUT, Role, Session};
 
 impl Session {
     /// The exchanges that a client begins (protocol.md section 4).
     pub(super) fn open(&mut self, now: Instant) {
+        if self.config.secure {
+            return self.begin_handshake();
+        }
+        self.greet_server(now);
+    }
+
+    /// Says who this side is.
+    pub(super) fn greet_server(&mut self, now: Instant) {
         if self.config.hello && self.config.serial {
             // The rest follows when the server is there.
             return self.greet(now);
@@ -33,7 +42,7 @@ impl Session {
         let name = Json::encode(&self.channel_name.as_deref()).unwrap_or_default();
         self.ask(ServiceId::CHANNEL_NAME_REQUEST, DataId::CHANNEL_NAME, &name, now);
         self.channel = Exchange::Asked { deadline: now + CHANNEL_NAME_TIMEOUT };
-        if self.config.secret && self.config.auto_auth {
+        if self.config.legacy && self.config.auto_auth {
             self.begin_login(now + LOGIN_TIMEOUT, now);
         }
         if let Some(deadline) = self.auth.longest_wait() {
@@ -47,6 +56,20 @@ impl Session {
         if self.closed.is_some() {
             return;
         }
+        let reason = match (&self.records, reason) {
+            // Somebody in between may have cut it short.
+            (Some(records), CloseReason::Peer) if records.has_proved() && !records.has_ended() => {
+                CloseReason::Truncated
+            }
+            (_, reason) => reason,
+        };
+        if let Some(records) = &mut self.records {
+            records.say_farewell(&if reason == CloseReason::Local {
+                String::new()
+            } else {
+                reason.to_string()
+            });
+        }
         debug!(%reason, counters = ?self.counters, "connection ends");
         self.events.retain(|event| matches!(event, Event::Completed { .. }));
         for call in self.calls.end_sent(self.config.serial) {
@@ -58,6 +81,8 @@ impl Session {
         }
         self.requests.clear_parked();
         self.auth.restart();
+        self.level = None;
+        self.handshake = Handshake::Idle;
         self.closed = Some(reason);
     }
 
@@ -75,6 +100,7 @@ impl Session {
     pub(crate) fn forget_line(&mut self) {
         self.requests.restart();
         self.out = BytesMut::new();
+        self.records = None;
         self.deframer = None;
         self.channel_name.clone_from(&self.config.channel_name);
     }
@@ -112,6 +138,7 @@ impl Session {
 
     /// The line keeps the borders of frames, so nobody has to tell the framing by a first byte.
     pub(crate) fn expect_datagrams(&mut self, now: Instant) {
+        self.datagrams = true;
         if self.deframer.is_none() {
             self.set_framing(Framing::Length);
             self.first_byte = None;
@@ -138,7 +165,7 @@ impl Session {
             Exchange::Done => true,
         };
         // A server sends nothing to a client that it does not trust, however that logs in.
-        let manual = self.config.role == Role::Client && !self.config.auto_auth;
+        let manual = self.config.role == Role::Client && !self.config.auto_auth && !self.config.secure;
         let trusted = !self.config.secret || manual || self.auth.is_trusted();
         if !self.ready && speaks && known && trusted && self.closed.is_none() {
             self.ready = true;
@@ -158,7 +185,7 @@ impl Session {
     pub(super) fn hello_failed(&mut self) {
         self.hello = Exchange::Off;
         if self.needs_hello() && self.config.role == Role::Client {
-            self.close(CloseReason::PeerTooOld);
+            self.close(CloseReason::PeerTooOld("the peer does not answer HELLO"));
         }
     }
 
@@ -166,17 +193,22 @@ impl Session {
         let was_trusted = self.auth.is_trusted();
         let Some(origin) = self.auth.judge(right) else { return };
         self.respond(&origin, Status::OKAY, if right { "true" } else { "false" }, now);
+        self.level = right.then_some(Level::Legacy);
         if right {
             self.trust = None;
             self.check_ready(now);
         } else {
             warn!("the peer's key is wrong");
+            self.wrong_key(now);
             if was_trusted {
                 self.login_begun = false;
                 self.restart_trust(now);
             }
         }
     }
+
+    /// The peer has tried to prove the secret, and has failed.
+    pub(super) fn wrong_key(&mut self, _now: Instant) {}
 
     /// The line has proved a certificate of the peer; where certificates are taken for a secret it is trusted at once
     /// (protocol.md section 5).

@@ -11,7 +11,8 @@ impl Session {
     /// Bytes held for the peer: being received, parked, kept for `receive`, unsent.
     pub(crate) fn held(&self) -> usize {
         let pending = self.deframer.as_ref().map_or(0, Deframer::pending);
-        pending + self.requests.parked_bytes() + self.inbox.bytes() + self.out.len()
+        let records = self.records.as_ref().map_or(0, |records| records.held());
+        pending + self.requests.parked_bytes() + self.inbox.bytes() + self.out.len() + records
     }
 
     /// Exchanges the list of events while it is empty: one with room serves all sessions of a thread, and the idle ones
@@ -27,6 +28,9 @@ impl Session {
     pub(crate) fn shrink(&mut self) {
         if self.out.is_empty() {
             self.out = BytesMut::new();
+        }
+        if let Some(records) = &mut self.records {
+            records.shrink();
         }
         self.framer.shrink();
         if let Some(deframer) = &mut self.deframer {

@@ -28,9 +28,11 @@ mod memory;
 mod operations;
 mod posts;
 mod receive;
+mod records;
 mod requests;
 mod reserved;
 mod restart;
+mod secure;
 mod state;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -47,7 +49,7 @@ use tracing::debug;
 
 use crate::frame::Format;
 use crate::framing::{Deframer, Framer, Framing};
-use crate::id::{DataId, ServiceId, Status};
+use crate::id::{DataId, Level, ServiceId, Status};
 use crate::message::Json;
 use crate::session::auth::Auth;
 use crate::session::budget::Budget;
@@ -55,9 +57,12 @@ use crate::session::calls::{Asked, Calls};
 use crate::session::dispatch::Dispatch;
 use crate::session::hello::Agreement;
 use crate::session::posts::Posts;
+use crate::session::records::Records;
 use crate::session::requests::Requests;
 use crate::session::restart::Presence;
+use crate::session::secure::Handshake;
 
+pub(crate) use crate::session::auth::SENTINEL;
 pub(crate) use crate::session::budget::{after, first};
 pub(crate) use crate::session::calls::{CallKind, NewCall};
 pub(crate) use crate::session::config::{Config, Role};
@@ -107,6 +112,15 @@ pub(crate) struct Session {
     channel: Exchange,
     channel_name: Option<Arc<str>>,
     auth: Auth,
+    /// How the peer was authenticated, once it is trusted by the secret.
+    level: Option<Level>,
+    handshake: Handshake,
+    /// Set once the line is secure: frames travel in them.
+    records: Option<Box<Records>>,
+    /// The line carries whole messages.
+    datagrams: bool,
+    /// Frames that have come, whole or not, up to the second.
+    frames: u8,
     calls: Calls,
     /// Services that calls brought along: request ids by response id.
     learnt: FxHashMap<ServiceId, ServiceId>,
@@ -145,6 +159,11 @@ impl Session {
             channel: Exchange::Off,
             channel_name: config.channel_name.clone(),
             auth: Auth::default(),
+            level: None,
+            handshake: Handshake::Idle,
+            records: None,
+            datagrams: false,
+            frames: 0,
             calls: Calls::default(),
             learnt: FxHashMap::default(),
             requests: Requests::default(),
@@ -193,7 +212,29 @@ impl Session {
     /// Takes bytes from the line: as many as belong to whole frames that may be judged now. What is left stays in
     /// `input` for the next time.
     pub(crate) fn handle_input(&mut self, input: &mut BytesMut, now: Instant) {
-        while self.wants_input() {
+        if self.records.is_none() {
+            self.take_frames(input, now);
+            if self.handshake.is_judged() && !input.is_empty() {
+                // Before the answer there is nothing that a client could say.
+                self.close(CloseReason::BytesBehindOffer);
+            }
+        }
+        if self.records.is_some() {
+            self.handle_records(input, now);
+        }
+        self.check_ready(now);
+        let buffered = self.buffered(input);
+        let limit = self.config.limits.untrusted_buffered;
+        if self.is_gated() && !self.config.serial && buffered > limit {
+            self.close(CloseReason::BufferTooLarge { found: buffered, limit, setting: "untrusted_buffered" });
+        }
+    }
+
+    /// Takes frames while they may be judged. What follows the one that begins secure mode are records.
+    #[inline]
+    fn take_frames(&mut self, input: &mut BytesMut, now: Instant) {
+        let in_records = self.records.is_some();
+        while self.wants_input() && in_records == self.records.is_some() {
             let limit = self.frame_limit();
             let Some(deframer) = &mut self.deframer else {
                 match input.first() {
@@ -212,22 +253,30 @@ impl Session {
                 Err(error) => self.handle_framing_error(&error, now),
             }
         }
-        self.check_ready(now);
-        let buffered = input.len() + self.deframer.as_ref().map_or(0, Deframer::pending);
-        let limit = self.config.limits.untrusted_buffered;
-        if self.is_gated() && !self.config.serial && buffered > limit {
-            self.close(CloseReason::BufferTooLarge { found: buffered, limit, setting: "untrusted_buffered" });
-        }
+    }
+
+    /// Bytes of the peer that have yet to become a message.
+    fn buffered(&self, input: &BytesMut) -> usize {
+        let pending = self.deframer.as_ref().map_or(0, Deframer::pending);
+        input
+            .len()
+            .saturating_add(pending)
+            .saturating_add(self.records.as_ref().map_or(0, |records| records.held()))
+    }
+
+    /// Whether frames wait that have come, beside what is in the line's buffer.
+    pub(crate) fn has_input(&self) -> bool {
+        self.records.as_ref().is_some_and(|records| records.has_opened())
     }
 
     /// How many bytes of the frame that begins with `input` have yet to come, where its length is known.
     pub(crate) fn missing(&self, input: &[u8]) -> Option<usize> {
-        self.deframer.as_ref().and_then(|deframer| deframer.missing(input))
+        self.deframer.as_ref().filter(|_| self.records.is_none()).and_then(|deframer| deframer.missing(input))
     }
 
     /// Whether bytes are taken: not while a verdict is awaited, for it judges the frames behind the key.
     pub(crate) fn wants_input(&self) -> bool {
-        self.closed.is_none() && !self.auth.is_asking() && !self.is_held_up()
+        self.closed.is_none() && !self.auth.is_asking() && !self.handshake.is_judged() && !self.is_held_up()
     }
 
     /// An old peer knows no window: where too much of it is parked the line is left unread; so it is where the endpoint
@@ -333,6 +382,8 @@ impl Session {
                     self.ask_login(DataId::AUTH_KEY, &data, now);
                 }
             }
+            AuthAnswer::Offered(made) => self.offer(made.map(|made| *made), now),
+            AuthAnswer::Accepted(judged) => self.accept(judged.map(|judged| *judged), now),
         }
     }
 
@@ -360,6 +411,9 @@ impl Session {
         if due(self.auth.deadline()) {
             self.auth_unanswered(now);
         }
+        if due(self.handshake.deadline()) {
+            self.handshake_unanswered();
+        }
         if due(self.hello.deadline()) {
             self.hello_unanswered(now);
         }
@@ -377,18 +431,24 @@ impl Session {
     /// Reports that the first bytes of `poll_transmit` have left.
     pub(crate) fn handle_sent(&mut self, bytes: usize, now: Instant) {
         self.out.advance(bytes.min(self.out.len()));
-        self.sent += bytes as u64;
+        self.sent += match &mut self.records {
+            None => bytes as u64,
+            Some(records) if self.out.is_empty() => records.left(),
+            Some(_) => 0,
+        };
         while let Some(call) = self.posts.taken(self.sent) {
             self.completed(call, Ok(Done::Sent));
         }
-        if self.out.is_empty() {
+        if self.unsent() == 0 {
             self.progress = None;
+        } else if bytes > 0 {
+            self.progress = Some(now);
+        }
+        if self.out.is_empty() {
             // What has been sent is no part of the capacity any more, but it is still held.
             if self.out.try_reclaim(RETAINED + 1) {
                 self.out = BytesMut::new();
             }
-        } else if bytes > 0 {
-            self.progress = Some(now);
         }
     }
 
@@ -405,7 +465,9 @@ impl Session {
     }
 
     /// The bytes to send.
-    pub(crate) fn poll_transmit(&self) -> &[u8] {
+    #[inline]
+    pub(crate) fn poll_transmit(&mut self) -> &[u8] {
+        self.refill();
         &self.out
     }
 
@@ -422,6 +484,7 @@ impl Session {
             self.channel.deadline(),
             self.auth.deadline(),
             self.hello.deadline(),
+            self.handshake.deadline(),
             self.first_byte,
             self.trust,
             self.write_deadline(),

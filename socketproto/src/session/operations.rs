@@ -28,10 +28,16 @@ impl Session {
                 message_id: None,
             };
             match self.send(&header, &new.data, self.format, now) {
-                Ok(()) => self.posts.written(new.call, deadline, self.sent + self.out.len() as u64),
+                Ok(()) => self.posts.written(new.call, deadline, self.written()),
                 Err(error) => self.completed(new.call, Err(CallFailure::NotSendable(error.to_string()))),
             }
         }
+    }
+
+    /// Bytes of frames that have been written since the line began.
+    fn written(&self) -> u64 {
+        let waiting = self.records.as_ref().map_or(self.out.len() as u64, |records| records.unsent());
+        self.sent.saturating_add(waiting)
     }
 
     /// Somebody wants a message: one that is there, or the next.
@@ -99,7 +105,12 @@ impl Session {
 
     /// Begins the exchange, unless there is one, or nobody on the line yet.
     pub(super) fn begin_login(&mut self, deadline: Instant, now: Instant) {
-        if self.closed.is_none() && !self.is_awaiting_peer() && self.auth.begin(deadline) {
+        // In secure mode the line itself is the proof.
+        if self.config.legacy
+            && self.closed.is_none()
+            && !self.is_awaiting_peer()
+            && self.auth.begin(deadline)
+        {
             self.ask_seed(now);
         }
     }

@@ -38,6 +38,7 @@ impl Session {
 
     #[inline]
     pub(super) fn handle_piece(&mut self, piece: Piece, now: Instant) {
+        self.frames = self.frames.saturating_add(1);
         match piece {
             Piece::Frame(frame) => self.handle_frame(frame, now),
             // Between the frames of such a line is noise.

@@ -10,7 +10,7 @@ use crate::id::{DataId, ServiceId, Status};
 use crate::message::{Header, Json};
 use crate::session::auth::SeedOutcome;
 use crate::session::budget::after;
-use crate::session::event::Event;
+use crate::session::event::{CloseReason, Event};
 use crate::session::hello::{Cancel, Hello};
 use crate::session::receive::origin;
 use crate::session::{Exchange, Role, Session};
@@ -63,12 +63,15 @@ impl Session {
         if self.config.role == Role::Client || (known && !self.config.secret) {
             return self.refuse(&origin, Status::OPERATION_NOT_PERMITTED, now);
         }
+        let taken =
+            if header.data_id == DataId::AUTH_SECURE { self.config.secure } else { self.config.legacy };
+        if known && !taken {
+            return self.refuse(&origin, Status::OPERATION_NOT_PERMITTED, now);
+        }
         match header.data_id {
+            DataId::AUTH_SECURE => self.handle_offer(header, data, format, now),
             DataId::AUTH_SEED => {
-                if !self.auth.is_trusted() && !self.login_begun && !self.config.serial {
-                    self.login_begun = true;
-                    self.trust = Some(after(now, self.config.limits.trust_timeout));
-                }
+                self.begin_login_time(now);
                 let question = self.auth.seed_requested(origin);
                 self.events.push_back(Event::Ask(question));
             }
@@ -80,7 +83,18 @@ impl Session {
         }
     }
 
+    /// A login that has begun has a time of its own (protocol.md section 8).
+    pub(super) fn begin_login_time(&mut self, now: Instant) {
+        if !self.auth.is_trusted() && !self.login_begun && !self.config.serial {
+            self.login_begun = true;
+            self.trust = Some(after(now, self.config.limits.trust_timeout));
+        }
+    }
+
     fn handle_auth_response(&mut self, header: &Header, data: &Json, now: Instant) {
+        if self.config.role == Role::Client && header.data_id == DataId::AUTH_SECURE {
+            return self.handle_accepted(header, data, now);
+        }
         // What was not asked for changes nothing, whatever its status.
         let is_asked = self.auth.awaits(header.data_id) && self.is_of_login(header);
         if self.config.role == Role::Server || !is_asked {
@@ -96,8 +110,9 @@ impl Session {
             });
         }
         match header.data_id {
-            DataId::AUTH_SEED => match self.auth.seed_received(data) {
+            DataId::AUTH_SEED => match self.auth.seed_received(data, self.config.ignore_sentinel) {
                 SeedOutcome::Question(question) => self.events.push_back(Event::Ask(question)),
+                SeedOutcome::Sentinel => self.close(CloseReason::PeerCanDoSecure),
                 SeedOutcome::Failed => self.login_failed("the server's seed is not 64 hex digits"),
                 SeedOutcome::NotAsked => self.counters.unhandled += 1,
             },

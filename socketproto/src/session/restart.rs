@@ -213,7 +213,7 @@ impl Session {
         let Presence { heard, echoes, .. } = self.presence;
         match self.hello {
             _ if !heard || echoes => CloseReason::NoAnswer { echoes },
-            Exchange::Asked { .. } => CloseReason::PeerTooOld,
+            Exchange::Asked { .. } => CloseReason::PeerTooOld("the peer does not answer HELLO"),
             _ => CloseReason::AuthenticationFailed("the server did not answer the authentication"),
         }
     }

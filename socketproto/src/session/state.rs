@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::id::AuthState;
+use crate::id::{AuthState, Level};
 use crate::session::budget::after;
 use crate::session::event::{CloseReason, RequestId};
 use crate::session::{Role, Session};
@@ -37,7 +37,18 @@ impl Session {
 
     /// Whether nothing runs and nothing waits to be sent.
     pub(crate) fn is_idle(&self) -> bool {
-        self.requests.running() == 0 && self.out.is_empty()
+        self.requests.running() == 0 && self.unsent() == 0
+    }
+
+    /// Bytes that wait to be sent.
+    #[inline]
+    pub(crate) fn unsent(&self) -> usize {
+        self.out.len() + self.records.as_ref().map_or(0, |records| records.unsealed())
+    }
+
+    /// How the peer was authenticated; none where it was not, or by a certificate alone.
+    pub(crate) fn level(&self) -> Option<Level> {
+        self.level
     }
 
     /// Whether the line is there, and trusted where a secret is set.

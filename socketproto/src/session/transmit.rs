@@ -201,7 +201,7 @@ impl Session {
                 }
                 NotSent::NoRoom { size, setting, .. } => {
                     let (limit, _) = self.unsent_limit();
-                    CloseReason::BufferTooLarge { found: self.out.len() + size, limit, setting }
+                    CloseReason::BufferTooLarge { found: self.unsent() + size, limit, setting }
                 }
                 NotSent::Encode(error) => CloseReason::Transport(error.to_string()),
             });
@@ -223,11 +223,15 @@ impl Session {
         format: Format,
         now: Instant,
     ) -> Result<(), NotSent> {
-        let unsent = self.out.len();
+        let unsent = self.unsent();
         let (max_unsent, setting) = self.unsent_limit();
         let max_frame = self.agreement.max_frame;
         let mut bytes = 0;
-        self.framer.frame(&mut self.out, |frame| {
+        let out = match &mut self.records {
+            None => &mut self.out,
+            Some(records) => records.plain(),
+        };
+        self.framer.frame(out, |frame| {
             let start = frame.len();
             frame::encode_bytes(format, header, data, frame)?;
             let size = frame.len() - start;

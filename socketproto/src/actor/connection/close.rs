@@ -44,10 +44,10 @@ impl Connection {
         if let Some(line) = &mut self.line {
             let until = *self.flush_until.get_or_insert(now + FLUSH_TIMEOUT);
             match reason {
-                CloseReason::Peer => line.shutdown_now(cx),
-                CloseReason::Transport(_) | CloseReason::Handshake { .. } => {}
+                CloseReason::Peer | CloseReason::Said(_) => line.shutdown_now(cx),
+                CloseReason::Truncated | CloseReason::Transport(_) | CloseReason::Handshake { .. } => {}
                 _ if until > now => {
-                    ready!(line.poll_shutdown(&self.session, cx));
+                    ready!(line.poll_shutdown(&mut self.session, cx));
                     // A peer that broke a rule is not listened to any longer, and a serial line has no end.
                     if reason == CloseReason::Local && !self.endpoint.config.serial {
                         let mut heard = false;

@@ -234,7 +234,7 @@ impl Connection {
 
     /// Reports the memory that is held; where all together hold too much, requests wait.
     fn account(&mut self, now: Instant) {
-        if self.link.set_unsent(self.session.poll_transmit().len()) {
+        if self.link.set_unsent(self.session.unsent()) {
             self.handlers.iter().for_each(|handler| handler.do_send(HandlerMessage::Resume));
         }
         let held = self.session.held() + self.line.as_ref().map_or(0, Pump::buffered);
@@ -297,6 +297,7 @@ impl Connection {
     fn show(&mut self) {
         let view = View {
             auth_state: self.session.auth_state(),
+            level: self.session.level(),
             channel_name: self.session.channel_name().cloned(),
             connected: self.line.is_some() && self.session.close_reason().is_none(),
             ready: self.session.is_ready(),

@@ -233,7 +233,7 @@ fn without_a_secret_authentication_is_not_permitted_and_the_connection_lives() {
 #[test]
 fn authentication_has_no_other_data() {
     let mut line = Line::server(config(Role::Server).secret());
-    line.tell("0/2 {}", "1/2 s4");
+    line.tell("0/3 {}", "1/3 s4");
     line.tell("0/77", "1/77 s4");
     line.is(AuthState::Untrusted);
 }

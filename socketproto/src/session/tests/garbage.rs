@@ -150,7 +150,7 @@ proptest! {
         let mut line = line(config, framing);
         let run = say(&mut line, &script, |line| {
             assert_ne!(line.session.auth_state(), AuthState::Trusted);
-            assert!(line.session.poll_transmit().len() <= 16 * 1024 + STUFFING);
+            assert!(line.session.unsent() <= 16 * 1024 + STUFFING);
             assert!(line.session.close_reason().is_some() || line.input.len() <= 16 * 1024);
             assert_eq!(line.session.requests.running(), 0);
         });
@@ -168,7 +168,7 @@ proptest! {
     ) {
         let framing = if stp { Framing::Stp } else { Framing::Length };
         let mut config = config(if client { Role::Client } else { Role::Server });
-        config.secret = secret;
+        (config.secret, config.legacy) = (secret, secret);
         let mut line = line(if client { config.framing(framing) } else { config }, framing);
         for call in 0..5 {
             line.session.handle_call(new_call(call, "10/1", SECOND), line.now);

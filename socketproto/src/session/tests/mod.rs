@@ -17,6 +17,8 @@ mod operations;
 mod pair;
 mod restart;
 mod restart_pair;
+#[cfg(feature = "secure")]
+mod secure;
 
 use sha2::{Digest, Sha512};
 
@@ -55,6 +57,9 @@ pub(crate) fn config(role: Role) -> Config {
         session: OURS.into(),
         channel_name: None,
         secret: false,
+        secure: false,
+        legacy: false,
+        ignore_sentinel: false,
         trust_certificates: false,
         auto_auth: true,
         reconnect: false,
@@ -76,6 +81,7 @@ fn serve(dispatch: &mut Dispatch, service_id: u32, data_id: u32) {
 impl Config {
     fn secret(mut self) -> Self {
         self.secret = true;
+        self.legacy = true;
         self
     }
 
@@ -118,6 +124,10 @@ impl Config {
 #[derive(Debug, Default)]
 struct Authenticator {
     seeds: u64,
+    /// Handshakes so far: each has random bytes of its own.
+    handshakes: u8,
+    /// Which of two secrets it knows.
+    other: bool,
 }
 
 impl Authenticator {
@@ -131,6 +141,10 @@ impl Authenticator {
                 AuthAnswer::Verdict(sent.as_ref() == Some(&key(seed)))
             }
             AuthQuestion::Prove { seed } => AuthAnswer::Key(key(seed)),
+            #[cfg(feature = "secure")]
+            AuthQuestion::Offer | AuthQuestion::Accept(_) => self.answer_secure(question),
+            #[cfg(not(feature = "secure"))]
+            AuthQuestion::Offer | AuthQuestion::Accept(_) => unreachable!("there is no secure mode"),
         }
     }
 }
@@ -491,6 +505,8 @@ fn show_event(event: Event) -> String {
                 CallFailure::NotTrusted(reason) => format!("not trusted, {reason}"),
             }
         ),
+        Event::Ask(AuthQuestion::Offer) => "ask offer".to_owned(),
+        Event::Ask(AuthQuestion::Accept(_)) => "ask accept".to_owned(),
         Event::Ask(AuthQuestion::Seed) => "ask seed".to_owned(),
         Event::Ask(AuthQuestion::Verify { .. }) => "ask verify".to_owned(),
         Event::Ask(AuthQuestion::Prove { .. }) => "ask prove".to_owned(),

@@ -127,7 +127,7 @@ impl Pair {
             let mut config = config(role).limit(|limits| limits.max_in_flight = IN_FLIGHT);
             config.dispatch = Arc::new(dispatch);
             config.session = format!("{role:?}").into();
-            config.secret = terms.secret;
+            (config.secret, config.legacy) = (terms.secret, terms.secret);
             config.hello = terms.hello && role == Role::Client;
             config.framing = (role == Role::Client).then_some(terms.framing);
             End {

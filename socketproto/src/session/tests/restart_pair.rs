@@ -266,6 +266,7 @@ fn serial(at: usize, secret: bool, count: u64) -> Config {
         // As random ones, the digits tell ends and starts apart.
         session: format!("{:08x}{count:06x}{at:02x}", (count + 1) * 1_000_003 % 0xffff_fffb).into(),
         secret,
+        legacy: secret,
         dispatch: Arc::new(dispatch),
         ..config(role).serial()
     }

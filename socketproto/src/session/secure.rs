@@ -1,0 +1,227 @@
+//! Secure mode, both roles (protocol.md 5.2), without the secret: what takes it is asked of the authenticator.
+//!
+//! ```text
+//!  client                                    server
+//!  Asked      ── (0, 2), message 1 ──▶
+//!                                            Asked: does it prove the secret?
+//!  Offered   ◀── (1, 2), message 2 ──
+//!            ◀── record: finished ──         records
+//!  records    ── record: finished ──▶
+//!  trusted                                   trusted
+//! ```
+//! Trust begins with the first record of the other side that opens, not with its message: that can be a recording.
+
+use std::time::Instant;
+
+use bytes::BytesMut;
+use tracing::{debug, warn};
+
+use crate::frame::Format;
+use crate::framing::{Framer, Framing};
+use crate::id::{DataId, Level, ServiceId, Status};
+use crate::message::{Header, Json};
+use crate::secure::{Accepted, Channel, Initiator, Offer, Refused};
+use crate::session::budget::after;
+use crate::session::event::{AuthQuestion, CloseReason, Event};
+use crate::session::receive::origin;
+use crate::session::records::{Opened, Prefix, Records};
+use crate::session::requests::Origin;
+use crate::session::{Role, Session};
+
+/// How long a client waits for the server's part of the handshake (protocol.md 5.2).
+const HANDSHAKE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// The handshake of one line.
+#[derive(Debug, Default)]
+pub(super) enum Handshake {
+    /// None is under way.
+    #[default]
+    Idle,
+    /// Client: the authenticator makes the first message.
+    Asked,
+    /// Server: the authenticator judges it; the answer goes here.
+    Judged(Origin),
+    /// Client: it has left.
+    Offered { initiator: Box<Initiator>, deadline: Instant },
+    /// Client: records have begun, and the server's first has yet to open.
+    Unproved { deadline: Instant },
+}
+
+impl Handshake {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Offered { deadline, .. } | Self::Unproved { deadline } => Some(*deadline),
+            Self::Idle | Self::Asked | Self::Judged(_) => None,
+        }
+    }
+
+    /// Whether a message of the other side waits for its judgement.
+    pub(super) fn is_judged(&self) -> bool {
+        matches!(self, Self::Judged(_))
+    }
+}
+
+impl Session {
+    // Client
+
+    /// Begins the handshake; all else waits for its end.
+    pub(super) fn begin_handshake(&mut self) {
+        self.handshake = Handshake::Asked;
+        self.events.push_back(Event::Ask(AuthQuestion::Offer));
+    }
+
+    /// The first message can leave.
+    pub(super) fn offer(&mut self, made: Option<(Initiator, Offer)>, now: Instant) {
+        if !matches!(self.handshake, Handshake::Asked) {
+            return;
+        }
+        let Some((initiator, offer)) = made else {
+            return self.close(CloseReason::Transport("no random numbers for the handshake".to_owned()));
+        };
+        let data = Json::encode(&offer).unwrap_or_default();
+        self.ask(ServiceId::AUTH_REQUEST, DataId::AUTH_SECURE, &data, now);
+        let deadline = after(now, HANDSHAKE_TIMEOUT);
+        self.handshake = Handshake::Offered { initiator: Box::new(initiator), deadline };
+    }
+
+    /// The server's answer.
+    pub(super) fn handle_accepted(&mut self, header: &Header, data: &Json, now: Instant) {
+        let Handshake::Offered { initiator, deadline } = std::mem::take(&mut self.handshake) else {
+            self.counters.unhandled = self.counters.unhandled.saturating_add(1);
+            return;
+        };
+        match header.status {
+            Status::OKAY => {}
+            Status::OPERATION_NOT_PERMITTED => return self.close(CloseReason::WrongSecret),
+            // What a peer says that does not know this datum; anybody can say it, so nothing is tried instead.
+            _ => return self.close(CloseReason::PeerTooOld(NO_SECURE_MODE)),
+        }
+        let finished = data.decode_object::<Accepted>().ok().map(|accepted| initiator.finish(&accepted));
+        match finished {
+            Some(Ok(channel)) => {
+                self.handshake = Handshake::Unproved { deadline };
+                self.begin_records(channel, now);
+            }
+            _ => self.close(CloseReason::WrongSecret),
+        }
+    }
+
+    /// The server has not done its part in time.
+    pub(super) fn handshake_unanswered(&mut self) {
+        let reason = match self.handshake {
+            Handshake::Unproved { .. } => CloseReason::WrongSecret,
+            _ => CloseReason::PeerTooOld(NO_SECURE_MODE),
+        };
+        self.close(reason);
+    }
+
+    // Server
+
+    /// A client offers a handshake.
+    pub(super) fn handle_offer(&mut self, header: &Header, data: &Json, format: Format, now: Instant) {
+        let origin = origin(ServiceId::AUTH_RESPONSE, header, format);
+        let offer = data.decode_object::<Offer>().ok().filter(Offer::is_acceptable);
+        match offer.filter(|_| self.frames == 1 && self.records.is_none()) {
+            Some(offer) => {
+                self.begin_login_time(now);
+                self.handshake = Handshake::Judged(origin);
+                self.events.push_back(Event::Ask(AuthQuestion::Accept(offer)));
+            }
+            None => {
+                self.refuse_handshake(&origin, "a handshake that is malformed, or does not come first", now)
+            }
+        }
+    }
+
+    /// The authenticator has judged the client's offer.
+    pub(super) fn accept(&mut self, judged: Option<(Channel, Accepted)>, now: Instant) {
+        let Handshake::Judged(origin) = std::mem::take(&mut self.handshake) else { return };
+        match judged {
+            Some((channel, accepted)) => {
+                let data = Json::encode(&accepted).unwrap_or_default();
+                self.respond(&origin, Status::OKAY, data.as_str(), now);
+                self.begin_records(channel, now);
+            }
+            None => {
+                self.wrong_key(now);
+                self.refuse_handshake(&origin, "the client's secret is wrong, or its key id unknown", now);
+            }
+        }
+    }
+
+    /// What is refused is not told why: whoever asks has proved nothing.
+    fn refuse_handshake(&mut self, origin: &Origin, reason: &'static str, now: Instant) {
+        warn!(reason, "secure handshake refused");
+        self.respond(origin, Status::OPERATION_NOT_PERMITTED, "null", now);
+        self.close(CloseReason::HandshakeRefused(reason));
+    }
+
+    // Both
+
+    fn begin_records(&mut self, channel: Channel, now: Instant) {
+        let prefix = if self.datagrams { Prefix::Long } else { Prefix::Short };
+        match Records::begin(channel, prefix, &mut self.out) {
+            Ok(records) => {
+                self.records = Some(Box::new(records));
+                self.set_framing(Framing::Length);
+                self.framer = Framer::new(Framing::Length);
+                self.progress.get_or_insert(now);
+            }
+            Err(Refused) => self.close(CloseReason::BadRecord),
+        }
+    }
+
+    /// Takes records, and the frames in them, while they may be judged.
+    pub(super) fn handle_records(&mut self, input: &mut BytesMut, now: Instant) {
+        let mut frames = self.records.as_mut().map(|records| records.take_opened()).unwrap_or_default();
+        loop {
+            self.take_frames(&mut frames, now);
+            if !self.wants_input() || !self.open_record(input, &mut frames, now) {
+                break;
+            }
+        }
+        if let Some(records) = &mut self.records {
+            records.put_back(frames);
+        }
+    }
+
+    /// Opens one record; false where there is none.
+    fn open_record(&mut self, input: &mut BytesMut, frames: &mut BytesMut, now: Instant) -> bool {
+        let Some(records) = &mut self.records else { return false };
+        match records.open(input, frames) {
+            Ok(Opened::Nothing) => return false,
+            Ok(Opened::Piece) => {}
+            Ok(Opened::Finished) => self.prove(now),
+            Ok(Opened::Close(reason)) if reason.is_empty() => self.close(CloseReason::Peer),
+            Ok(Opened::Close(reason)) => self.close(CloseReason::Said(reason)),
+            Err(Refused) => self.close(CloseReason::BadRecord),
+        }
+        true
+    }
+
+    /// The other side has proved that it knows the secret, now and here.
+    fn prove(&mut self, now: Instant) {
+        self.handshake = Handshake::Idle;
+        self.auth.trust();
+        self.level = Some(Level::Secure);
+        self.trust = None;
+        debug!("secure mode");
+        self.logged_in(Ok(()));
+        if self.config.role == Role::Client {
+            self.greet_server(now);
+        }
+        self.check_ready(now);
+    }
+
+    /// Seals what waits, once what was sealed before has left.
+    pub(super) fn refill(&mut self) {
+        if let Some(records) = self.records.as_mut().filter(|_| self.out.is_empty())
+            && records.refill(&mut self.out).is_err()
+        {
+            self.close(CloseReason::BadRecord);
+        }
+    }
+}
+
+/// What a client says of a server that does not answer as one of this protocol.
+const NO_SECURE_MODE: &str = "the peer does not know secure mode";
