@@ -262,6 +262,7 @@ impl<S: Service> HandlerActor<S> {
             let of = connection_id(&batch.link);
             batch.jobs.retain(|job| !concerned(&(of, job.request)));
         }
+        self.queue.retain(|batch| !batch.jobs.is_empty());
         self.aside.retain(|batch| !batch.jobs.is_empty());
     }
 
@@ -384,3 +385,6 @@ impl<S: Service> ActorFuture<HandlerActor<S>> for Drive {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
