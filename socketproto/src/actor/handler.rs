@@ -46,7 +46,8 @@ impl Message for HandlerMessage {
     type Result = ();
 }
 
-/// - `Run`: at most one for each request of a connection that its session counts as running, see `Limits::max_in_flight`;
+/// - `Run`: at most one for each request of a connection that its session counts as running, see `Limits::max_in_flight`,
+///   or has just given up;
 /// - `Cancel`: one for each such request, and one for each connection;
 /// - `Resume`: one for each batch that was set aside;
 /// - `Hook`: a few for each connection;

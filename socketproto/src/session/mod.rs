@@ -215,9 +215,12 @@ impl Session {
             }
         }
         self.check_ready(now);
+        if !self.is_gated() || self.config.serial {
+            return;
+        }
         let buffered = input.len().saturating_add(self.deframer.as_ref().map_or(0, Deframer::pending));
         let limit = self.config.limits.untrusted_buffered;
-        if self.is_gated() && !self.config.serial && buffered > limit {
+        if buffered > limit {
             self.close(CloseReason::BufferTooLarge { found: buffered, limit, setting: "untrusted_buffered" });
         }
     }

@@ -64,7 +64,7 @@ impl Requests {
     /// Names a request, and takes its place in the order of answers.
     #[inline]
     pub(super) fn open(&mut self, origin: Option<&Origin>) -> RequestId {
-        self.next = self.next.saturating_add(1);
+        self.next = self.next.wrapping_add(1);
         if let Some(origin) = origin.filter(|origin| origin.message_id.is_none()) {
             self.order.open(origin.key(), self.next);
         }
