@@ -23,9 +23,12 @@ pub struct ServerFlags {
     /// The secret that clients have to prove
     #[arg(long, value_name = "TEXT")]
     pub secret: Option<String>,
-    /// How clients prove it
-    #[arg(long, value_enum, default_value_t = Security::Legacy)]
+    /// How clients prove it: legacy takes clients of the Python library too
+    #[arg(long, value_enum, default_value_t = Security::Secure)]
     pub security: Security,
+    /// Takes a secret that could be found by trying: a word, or a sentence together with `--security legacy`
+    #[arg(long)]
+    pub allow_weak_secret: bool,
     /// The name of the channel
     #[arg(long, value_name = "NAME")]
     pub channel: Option<String>,
@@ -37,6 +40,8 @@ pub struct ServerFlags {
 /// How clients prove the secret.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Security {
+    /// Both sides prove it, and everything is encrypted
+    Secure,
     /// Challenge and response over an open line
     Legacy,
 }
@@ -50,7 +55,10 @@ impl ServerFlags {
         let mut server =
             Server::bind(self.listen).websocket(self.websocket).allowed_origins(self.allow_origin);
         if let Some(secret) = self.secret {
-            server = server.secret(Secret::from_text(secret)?);
+            server = server
+                .secret(Secret::from_text(secret)?)
+                .accept_legacy(matches!(self.security, Security::Legacy))
+                .allow_weak_secret(self.allow_weak_secret);
         }
         if let Some(channel) = self.channel {
             server = server.channel_name(channel);

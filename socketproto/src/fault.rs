@@ -122,11 +122,11 @@ struct FaultData<'a> {
 }
 
 /// `str::floor_char_boundary` is newer than the minimum Rust version.
-trait FloorCharBoundary {
+pub(crate) trait FloorCharBoundary {
     fn floor_char_boundary_at(&self, limit: usize) -> usize;
 }
 
-impl FloorCharBoundary for String {
+impl FloorCharBoundary for str {
     fn floor_char_boundary_at(&self, limit: usize) -> usize {
         if self.len() <= limit {
             return self.len();

@@ -68,6 +68,8 @@
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
+// What a peer sent gets an error, never a panic. Modules that take it apart deny indexing and unchecked arithmetic as well.
+#![cfg_attr(not(test), deny(clippy::expect_used, clippy::panic, clippy::unwrap_used))]
 
 #[cfg(feature = "actix")]
 pub mod actix;
@@ -92,6 +94,7 @@ mod hosted;
 mod id;
 mod limits;
 mod link;
+mod mailbox;
 mod message;
 mod names;
 mod peer;

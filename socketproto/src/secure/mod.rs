@@ -5,6 +5,8 @@
 //! ```
 //! No I/O, no clock, and no randomness: the 32 random bytes that a handshake needs are handed in.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 #[cfg(feature = "secure")]
 mod channel;
 #[cfg(feature = "secure")]

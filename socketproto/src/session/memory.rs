@@ -12,7 +12,8 @@ impl Session {
     pub(crate) fn held(&self) -> usize {
         let pending = self.deframer.as_ref().map_or(0, Deframer::pending);
         let records = self.records.as_ref().map_or(0, |records| records.held());
-        pending + self.requests.parked_bytes() + self.inbox.bytes() + self.out.len() + records
+        let parts = [pending, self.requests.parked_bytes(), self.inbox.bytes(), self.out.len(), records];
+        parts.into_iter().fold(0, usize::saturating_add)
     }
 
     /// Exchanges the list of events while it is empty: one with room serves all sessions of a thread, and the idle ones

@@ -15,6 +15,8 @@
 //! When `close_reason` is there, everything is over: every call has been completed and nothing will be dispatched; the
 //! bytes still in `poll_transmit` may be sent before the line is closed.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 mod auth;
 mod budget;
 mod calls;
@@ -223,9 +225,11 @@ impl Session {
             self.handle_records(input, now);
         }
         self.check_ready(now);
-        let buffered = self.buffered(input);
-        let limit = self.config.limits.untrusted_buffered;
-        if self.is_gated() && !self.config.serial && buffered > limit {
+        if !self.is_gated() || self.config.serial {
+            return;
+        }
+        let (buffered, limit) = (self.buffered(input), self.config.limits.untrusted_buffered);
+        if buffered > limit {
             self.close(CloseReason::BufferTooLarge { found: buffered, limit, setting: "untrusted_buffered" });
         }
     }
@@ -258,15 +262,13 @@ impl Session {
     /// Bytes of the peer that have yet to become a message.
     fn buffered(&self, input: &BytesMut) -> usize {
         let pending = self.deframer.as_ref().map_or(0, Deframer::pending);
-        input
-            .len()
-            .saturating_add(pending)
-            .saturating_add(self.records.as_ref().map_or(0, |records| records.held()))
+        let opened = self.records.as_ref().map_or(0, |records| records.opened());
+        input.len().saturating_add(pending).saturating_add(opened)
     }
 
     /// Whether frames wait that have come, beside what is in the line's buffer.
     pub(crate) fn has_input(&self) -> bool {
-        self.records.as_ref().is_some_and(|records| records.has_opened())
+        self.records.as_ref().is_some_and(|records| records.opened() > 0)
     }
 
     /// How many bytes of the frame that begins with `input` have yet to come, where its length is known.
@@ -431,11 +433,12 @@ impl Session {
     /// Reports that the first bytes of `poll_transmit` have left.
     pub(crate) fn handle_sent(&mut self, bytes: usize, now: Instant) {
         self.out.advance(bytes.min(self.out.len()));
-        self.sent += match &mut self.records {
+        let left = match &mut self.records {
             None => bytes as u64,
             Some(records) if self.out.is_empty() => records.left(),
             Some(_) => 0,
         };
+        self.sent = self.sent.saturating_add(left);
         while let Some(call) = self.posts.taken(self.sent) {
             self.completed(call, Ok(Done::Sent));
         }

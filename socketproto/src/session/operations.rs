@@ -70,7 +70,7 @@ impl Session {
             Put::Kept { dropped: 0 } => {}
             Put::Kept { dropped } => {
                 let first = self.counters.overflowed == 0;
-                self.counters.overflowed += dropped;
+                self.counters.overflowed = self.counters.overflowed.saturating_add(dropped);
                 let message = self.config.dispatch.describe(&header);
                 if first {
                     warn!(%message, "too many messages wait for `receive`, the oldest are dropped; further ones are logged at debug level");

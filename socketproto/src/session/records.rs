@@ -2,6 +2,7 @@
 
 use bytes::{Buf, BufMut, BytesMut};
 
+use crate::fault::FloorCharBoundary;
 use crate::secure::{Channel, Kind, MAX_RECORD, Refused, TAG};
 use crate::session::RETAINED;
 
@@ -129,7 +130,7 @@ impl Records {
     /// The last record says why the connection ends.
     pub(super) fn say_farewell(&mut self, reason: &str) {
         if self.farewell.is_none() {
-            let end = reason.floor_char_boundary(MAX_REASON);
+            let end = reason.floor_char_boundary_at(MAX_REASON);
             self.farewell = Some(reason.get(..end).unwrap_or_default().to_owned());
         }
     }
@@ -208,8 +209,9 @@ impl Records {
         self.opened = if opened.is_empty() { BytesMut::new() } else { opened };
     }
 
-    pub(super) fn has_opened(&self) -> bool {
-        !self.opened.is_empty()
+    /// Bytes of them.
+    pub(super) fn opened(&self) -> usize {
+        self.opened.len()
     }
 
     /// Keeps no room for what may come.

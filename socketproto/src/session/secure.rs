@@ -127,9 +127,7 @@ impl Session {
                 self.handshake = Handshake::Judged(origin);
                 self.events.push_back(Event::Ask(AuthQuestion::Accept(offer)));
             }
-            None => {
-                self.refuse_handshake(&origin, "a handshake that is malformed, or does not come first", now)
-            }
+            None => self.refuse_handshake(&origin, NOT_FIRST, now),
         }
     }
 
@@ -222,6 +220,9 @@ impl Session {
         }
     }
 }
+
+/// What a server says of a handshake that it does not even look into.
+const NOT_FIRST: &str = "a handshake that is malformed, or does not come first";
 
 /// What a client says of a server that does not answer as one of this protocol.
 const NO_SECURE_MODE: &str = "the peer does not know secure mode";

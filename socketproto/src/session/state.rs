@@ -43,7 +43,7 @@ impl Session {
     /// Bytes that wait to be sent.
     #[inline]
     pub(crate) fn unsent(&self) -> usize {
-        self.out.len() + self.records.as_ref().map_or(0, |records| records.unsealed())
+        self.out.len().saturating_add(self.records.as_ref().map_or(0, |records| records.unsealed()))
     }
 
     /// How the peer was authenticated; none where it was not, or by a certificate alone.
