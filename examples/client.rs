@@ -4,7 +4,7 @@
 
 use clap::Parser;
 use socketproto::prelude::*;
-use socketproto_examples::flags::{finish, log, show};
+use socketproto_examples::flags::{Security, finish, log, show};
 use socketproto_examples::thermostat::ThermostatClient;
 
 /// Shows a thermostat and changes it.
@@ -15,6 +15,12 @@ struct Flags {
     /// The secret that the thermostat knows too
     #[arg(long, value_name = "TEXT")]
     secret: Option<String>,
+    /// How both sides prove it: legacy is for thermostats of the Python library
+    #[arg(long, value_enum, default_value_t = Security::Secure)]
+    security: Security,
+    /// Takes a secret that could be found by trying: a word, or a sentence together with `--security legacy`
+    #[arg(long)]
+    allow_weak_secret: bool,
     /// The name of the channel
     #[arg(long, value_name = "NAME")]
     channel: Option<String>,
@@ -32,7 +38,10 @@ async fn main() -> std::process::ExitCode {
 async fn run(flags: Flags) -> socketproto::Result<()> {
     let mut builder = Client::connect(flags.url);
     if let Some(secret) = flags.secret {
-        builder = builder.secret(Secret::from_text(secret)?);
+        builder = builder
+            .secret(Secret::from_text(secret)?)
+            .level(flags.security.into())
+            .allow_weak_secret(flags.allow_weak_secret);
     }
     if let Some(channel) = flags.channel {
         builder = builder.channel_name(channel);

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use socketproto::{Result, Secret, Server, ServerBuilder};
+use socketproto::{Level, Result, Secret, Server, ServerBuilder};
 use tracing_subscriber::EnvFilter;
 
 /// How a server is run.
@@ -44,6 +44,15 @@ pub enum Security {
     Secure,
     /// Challenge and response over an open line
     Legacy,
+}
+
+impl From<Security> for Level {
+    fn from(security: Security) -> Self {
+        match security {
+            Security::Secure => Self::Secure,
+            Security::Legacy => Self::Legacy,
+        }
+    }
 }
 
 impl ServerFlags {

@@ -120,7 +120,7 @@ impl Line2 {
         let mut sent = [0; 2];
         for _ in 0..1000 {
             let mut quiet = true;
-            for side in 0..2 {
+            for (side, sent) in sent.iter_mut().enumerate() {
                 let (from, to) = match side {
                     0 => (&mut self.client, &mut self.server),
                     _ => (&mut self.server, &mut self.client),
@@ -128,8 +128,8 @@ impl Line2 {
                 let bytes = from.turn(self.now);
                 if !bytes.is_empty() {
                     quiet = false;
-                    to.input.extend_from_slice(&middle(side, sent[side], bytes));
-                    sent[side] += 1;
+                    to.input.extend_from_slice(&middle(side, *sent, bytes));
+                    *sent += 1;
                 }
                 // An end that has closed ends the line, once all is sent.
                 if from.session.close_reason().is_some() && !from.ended {
@@ -266,7 +266,8 @@ fn records(mut bytes: &[u8]) -> Vec<Vec<u8>> {
 
 #[test]
 fn a_record_that_is_dropped_doubled_swapped_or_cut_ends_the_connection() {
-    let deeds: [fn(Vec<Vec<u8>>) -> Vec<Vec<u8>>; 4] = [
+    type Deed = fn(Vec<Vec<u8>>) -> Vec<Vec<u8>>;
+    let deeds: [Deed; 4] = [
         |mut records| {
             records.remove(0);
             records
