@@ -166,6 +166,11 @@ impl Secret {
         &self.text
     }
 
+    /// Whether somebody made it up.
+    pub(crate) fn is_passphrase(&self) -> bool {
+        self.generated.is_none()
+    }
+
     /// What Legacy authentication hashes.
     pub(crate) fn legacy_bytes(&self) -> &[u8] {
         match &self.generated {
@@ -190,7 +195,7 @@ impl Secret {
     pub(crate) fn check(&self, legacy: bool) -> Result<()> {
         const REMEDY: &str = "take `Secret::generate()`, or accept that with `.allow_weak_secret(true)`";
         let characters = self.text.chars().count();
-        if self.generated.is_some() {
+        if !self.is_passphrase() {
             return Ok(());
         }
         if legacy {
