@@ -60,6 +60,9 @@ impl Credentials {
             return Err(config("legacy_secret", "nobody could prove it without `.accept_legacy(true)`"));
         }
         let Some(secret) = &self.secret else {
+            if self.level == Some(Level::Secure) {
+                return Err(config("level", "secure mode needs a secret, `.secret(..)`"));
+            }
             return match (self.further.is_empty(), &self.legacy_secret) {
                 (false, _) => Err(config("further_secret", "there is no first one, `.secret(..)`")),
                 (true, Some(legacy_secret)) => {
@@ -152,6 +155,8 @@ mod tests {
         check(Role::Client, client(Level::Legacy, generated()), Ok((false, true)));
         check(Role::Client, client(Level::Secure, generated()), Ok((true, false)));
         check(Role::Client, client(Level::Legacy, secret("a long passphrase")), Err("allow_weak_secret"));
+        check(Role::Client, client(Level::Secure, None), Err("needs a secret"));
+        check(Role::Client, client(Level::Legacy, None), Ok((false, false)));
         let server = |secret, legacy_secret| Credentials {
             secret,
             legacy_secret,
