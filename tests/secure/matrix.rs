@@ -99,7 +99,9 @@ impl Case {
     fn rule(&self) -> (usize, &'static str) {
         let words = [self.client, self.server, self.line, self.between];
         let fits = |rule: &[&str]| {
-            rule.iter().zip(words).all(|(allowed, word)| *allowed == "*" || allowed.split('|').any(|one| one == word))
+            rule.iter()
+                .zip(words)
+                .all(|(allowed, word)| *allowed == "*" || allowed.split('|').any(|one| one == word))
         };
         let mut rules = rules().into_iter().enumerate();
         let (number, rule) = rules.find(|(_, rule)| fits(&rule[..4])).expect("a rule");
@@ -183,7 +185,10 @@ impl World {
                 let waiting = within(self.client(case, address).lazy()).await.expect("it waits");
                 let call = DeskClient::new(&waiting).tell(canary.clone()).timeout(Duration::from_millis(300));
                 let error_of_call = call.await.expect_err("it cannot be made");
-                assert!(matches!(error_of_call, Error::TimedOut { sent: false, .. }), "{case:?}: {error_of_call}");
+                assert!(
+                    matches!(error_of_call, Error::TimedOut { sent: false, .. }),
+                    "{case:?}: {error_of_call}"
+                );
                 waiting.close().await;
                 assert!(!seen.has(&canary) && !notes.all_heard().contains(&canary), "{case:?}");
                 name(&error).to_owned()
@@ -218,8 +223,7 @@ impl World {
             "relay" => Some(Middle::relay(server).await),
             "cut" => Some(Middle::new(scheme, async |line| drop(line)).await),
             "rogue" | "stranger" => {
-                let authority =
-                    if case.between == "rogue" { &self.authority } else { &self.stranger };
+                let authority = if case.between == "rogue" { &self.authority } else { &self.stranger };
                 let acceptor = (case.line != "tcp").then(|| acceptor(&authority.server(["localhost"])));
                 let seen = seen.clone();
                 let rogue = move |near| {
@@ -233,9 +237,8 @@ impl World {
                 Some(Middle::new(scheme, rogue).await)
             }
             kind => {
-                let tls = (case.line != "tcp").then(|| {
-                    (acceptor(&self.authority.server(["localhost"])), connector(&self.authority))
-                });
+                let tls = (case.line != "tcp")
+                    .then(|| (acceptor(&self.authority.server(["localhost"])), connector(&self.authority)));
                 let (to, seen) = (place(server.address()).to_owned(), seen.clone());
                 let strip = move |near| {
                     let (to, tls, hook) = (to.clone(), tls.clone(), strip(kind, seen.clone()));
@@ -254,7 +257,8 @@ impl World {
 
 async fn serve(authority: &Authority, kind: &str, line: &str) -> (Server, Notes) {
     let notes = Notes::default();
-    let mut builder = notes.server(Server::bind(if line == "tcp" { "tcp://127.0.0.1:0" } else { "tls://127.0.0.1:0" }));
+    let mut builder =
+        notes.server(Server::bind(if line == "tcp" { "tcp://127.0.0.1:0" } else { "tls://127.0.0.1:0" }));
     if line != "tcp" {
         builder = builder.tls(server_tls(authority, line)).trust_client_certificates(line == "trust");
     }
@@ -298,7 +302,9 @@ fn strip(kind: &'static str, seen: Recording) -> Hook {
         };
         match kind {
             "silence" if is_offer(&message) => Deed::Pass(Vec::new()),
-            "sentinel" if side == FromServer && message.data_id().value() == 0 && message.status().is_okay() => {
+            "sentinel"
+                if side == FromServer && message.data_id().value() == 0 && message.status().is_okay() =>
+            {
                 let seed: String = message.data().expect("a seed");
                 let changed = format!("{}{}", &seed[..62], if seed.ends_with("00") { "01" } else { "00" });
                 Deed::Pass(framed(&Message::from_parts(*message.header(), json(&changed))))

@@ -83,7 +83,7 @@ impl Pump {
                 return Ok(());
             }
             if let Some(notes) = &self.notes {
-                notes.set_max_frame(session.frame_limit());
+                notes.set_max_frame(session.message_limit());
             }
             match self.poll_read(Some(session), cx) {
                 Poll::Pending => return Ok(()),

@@ -167,18 +167,22 @@ impl Session {
         // A server sends nothing to a client that it does not trust, however that logs in.
         let manual = self.config.role == Role::Client && !self.config.auto_auth && !self.config.secure;
         let trusted = !self.config.secret || manual || self.auth.is_trusted();
-        if !self.ready && speaks && known && trusted && self.closed.is_none() {
+        let settled = self.is_settled();
+        if !self.ready && speaks && settled && known && trusted && self.closed.is_none() {
             self.ready = true;
             self.events.push_back(Event::Ready);
+            if self.config.secure {
+                self.logged_in(Ok(()));
+            }
             self.send_calls(now);
             self.send_posts(now);
         }
     }
 
-    /// Whether the peer has to answer HELLO: STP may lead to an old one (protocol.md section 4, step 3). On a serial line
-    /// nothing else tells that somebody is there.
+    /// Whether the peer has to answer HELLO: STP may lead to an old one (protocol.md section 4, step 3), which does not know
+    /// secure mode. On a serial line nothing else tells that somebody is there.
     pub(super) fn needs_hello(&self) -> bool {
-        self.config.serial || self.config.framing != Some(Framing::Stp)
+        self.config.serial || self.config.secure || self.config.framing != Some(Framing::Stp)
     }
 
     /// HELLO has no answer, or none that can be read.

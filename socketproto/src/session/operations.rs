@@ -88,7 +88,9 @@ impl Session {
 
     /// Somebody wants this side to be trusted (protocol.md 5.1).
     pub(super) fn authenticate(&mut self, new: &NewCall, now: Instant) {
-        if self.auth.is_trusted() {
+        // In secure mode a client can make calls a little later.
+        let waits = self.config.secure && self.config.role == Role::Client && !self.ready;
+        if self.auth.is_trusted() && !waits {
             return self.completed(new.call, Ok(Done::Trusted));
         }
         let refusal = if !self.config.secret {

@@ -52,8 +52,11 @@ impl Session {
     /// matters.
     pub(crate) fn handle_refused(&mut self, error: &io::Error, now: Instant) -> bool {
         let framing = error.get_ref().and_then(|inner| inner.downcast_ref());
-        if let Some(error) = framing {
-            self.handle_framing_error(error, now);
+        match framing {
+            // No record is longer than the line was told to take.
+            Some(_) if self.records.is_some() => self.close(CloseReason::BadRecord),
+            Some(error) => self.handle_framing_error(error, now),
+            None => {}
         }
         framing.is_some()
     }
@@ -143,6 +146,11 @@ impl Session {
     #[inline]
     pub(super) fn handle_message(&mut self, message: Message, format: Format, now: Instant) {
         let (header, data) = message.into_parts();
+        if !self.is_of_this_time(header.service_id, header.data_id) {
+            count(&mut self.counters.gated);
+            debug!(message = %self.config.dispatch.describe(&header), "dropped: it is in clear");
+            return;
+        }
         if header.service_id.is_reserved() {
             return self.handle_reserved(&header, &data, format, now);
         }
@@ -168,7 +176,8 @@ impl Session {
     /// Whether the gate lets a message through (protocol.md 5.3).
     #[inline]
     fn may_pass(&self, service_id: ServiceId, data_id: DataId) -> bool {
-        !self.is_gated() || self.config.dispatch.is_whitelisted(service_id, data_id)
+        self.is_of_this_time(service_id, data_id)
+            && (!self.is_gated() || self.config.dispatch.is_whitelisted(service_id, data_id))
     }
 
     /// A request, or a message of a service that nobody declared: the latter is never answered.

@@ -193,7 +193,9 @@ impl Records {
             (Kind::Close, true) if body <= MAX_REASON => {
                 let reason = frames.split_off(before);
                 self.ended = true;
-                Ok(Opened::Close(String::from_utf8(reason.into()).map_err(|_| Refused)?))
+                let reason = String::from_utf8(reason.into()).map_err(|_| Refused)?;
+                // It is shown in logs, line by line.
+                Ok(Opened::Close(reason.replace(char::is_control, " ")))
             }
             _ => Err(Refused),
         }

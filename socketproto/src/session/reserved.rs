@@ -63,8 +63,11 @@ impl Session {
         if self.config.role == Role::Client || (known && !self.config.secret) {
             return self.refuse(&origin, Status::OPERATION_NOT_PERMITTED, now);
         }
-        let taken =
-            if header.data_id == DataId::AUTH_SECURE { self.config.secure } else { self.config.legacy };
+        // What is secure is nothing less afterwards.
+        let taken = match header.data_id {
+            DataId::AUTH_SECURE => self.config.secure,
+            _ => self.config.legacy && self.records.is_none(),
+        };
         if known && !taken {
             return self.refuse(&origin, Status::OPERATION_NOT_PERMITTED, now);
         }

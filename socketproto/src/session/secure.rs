@@ -22,7 +22,7 @@ use crate::id::{DataId, Level, ServiceId, Status};
 use crate::message::{Header, Json};
 use crate::secure::{Accepted, Channel, Initiator, Offer, Refused};
 use crate::session::budget::after;
-use crate::session::event::{AuthQuestion, CloseReason, Event};
+use crate::session::event::{AuthQuestion, CloseReason, Event, count};
 use crate::session::receive::origin;
 use crate::session::records::{Opened, Prefix, Records};
 use crate::session::requests::Origin;
@@ -86,9 +86,13 @@ impl Session {
 
     /// The server's answer.
     pub(super) fn handle_accepted(&mut self, header: &Header, data: &Json, now: Instant) {
-        let Handshake::Offered { initiator, deadline } = std::mem::take(&mut self.handshake) else {
-            self.counters.unhandled = self.counters.unhandled.saturating_add(1);
-            return;
+        let (initiator, deadline) = match std::mem::take(&mut self.handshake) {
+            Handshake::Offered { initiator, deadline } => (initiator, deadline),
+            // Nobody was asked yet, or has answered already.
+            other => {
+                self.handshake = other;
+                return count(&mut self.counters.unhandled);
+            }
         };
         match header.status {
             Status::OKAY => {}
@@ -156,6 +160,22 @@ impl Session {
 
     // Both
 
+    /// Whether a message belongs to what may be said now. A client in secure mode neither hears nor says anything in clear but
+    /// the handshake: whoever is there has proved nothing.
+    pub(super) fn is_of_this_time(&self, service_id: ServiceId, data_id: DataId) -> bool {
+        let is_clear = self.config.secure && self.config.role == Role::Client && self.records.is_none();
+        !is_clear || (service_id, data_id) == (ServiceId::AUTH_RESPONSE, DataId::AUTH_SECURE)
+    }
+
+    /// Whether it is settled if the line is secure, and what has to be proved for that is. Where a certificate is trusted that
+    /// is not so from the begin: the client's first frame says it.
+    pub(super) fn is_settled(&self) -> bool {
+        match &self.records {
+            Some(records) => records.has_proved(),
+            None => !self.config.secure || (self.frames > 0 && !self.handshake.is_judged()),
+        }
+    }
+
     fn begin_records(&mut self, channel: Channel, now: Instant) {
         let prefix = if self.datagrams { Prefix::Long } else { Prefix::Short };
         match Records::begin(channel, prefix, &mut self.out) {
@@ -204,7 +224,6 @@ impl Session {
         self.level = Some(Level::Secure);
         self.trust = None;
         debug!("secure mode");
-        self.logged_in(Ok(()));
         if self.config.role == Role::Client {
             self.greet_server(now);
         }

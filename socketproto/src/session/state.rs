@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::id::{AuthState, Level};
+use crate::secure::MAX_RECORD;
 use crate::session::budget::after;
 use crate::session::event::{CloseReason, RequestId};
 use crate::session::{Role, Session};
@@ -76,6 +77,11 @@ impl Session {
     pub(crate) fn frame_limit(&self) -> usize {
         let limits = &self.config.limits;
         if self.is_gated() { limits.untrusted_max_frame.min(limits.max_frame) } else { limits.max_frame }
+    }
+
+    /// Bytes of the largest message that a line of whole messages takes now: a record has as many frames in it as there are.
+    pub(crate) fn message_limit(&self) -> usize {
+        if self.records.is_some() && !self.is_gated() { MAX_RECORD } else { self.frame_limit() }
     }
 
     #[inline]

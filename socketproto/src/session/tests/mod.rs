@@ -19,6 +19,8 @@ mod restart;
 mod restart_pair;
 #[cfg(feature = "secure")]
 mod secure;
+#[cfg(feature = "secure")]
+mod secure_edges;
 
 use sha2::{Digest, Sha512};
 
