@@ -9,9 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::between::{Deed, FromClient, FromServer, Hook, Middle, Raw, Recording, pass};
-use crate::desk::{
-    DIGITS, DeskClient, Notes, client, framed, json, place, secret, serve, until, within,
-};
+use crate::desk::{DIGITS, DeskClient, Notes, client, framed, json, place, secret, serve, until, within};
 
 /// What proves the secret to whoever gave the seed, as the Python library makes it.
 fn key(seed: &str) -> String {
@@ -152,7 +150,9 @@ async fn a_recorded_session_is_refused_at_either_level() {
         let lured = client(&imitated.url).secret(secret(DIGITS)).level(level).ignore_sentinel(true);
         let error = within(mirrored.client(lured)).await.expect_err("a recording is no server");
         match level {
-            Level::Secure => assert!(matches!(error, Error::WrongSecret { .. } | Error::PeerTooOld { .. }), "{error}"),
+            Level::Secure => {
+                assert!(matches!(error, Error::WrongSecret { .. } | Error::PeerTooOld { .. }), "{error}")
+            }
             _ => assert!(!mirrored.events().contains(&"ready".to_owned()), "{error}"),
         }
     }
@@ -169,7 +169,8 @@ async fn a_mirror_between_both_roles_of_one_program_gets_nothing_in_secure_mode(
     })
     .await;
     let own = Notes::default();
-    let error = within(own.client(client(&echo.url).secret(secret(DIGITS)))).await.expect_err("it hears itself");
+    let error =
+        within(own.client(client(&echo.url).secret(secret(DIGITS)))).await.expect_err("it hears itself");
     assert!(matches!(error, Error::PeerTooOld { .. }), "{error}");
     assert_eq!(own.events().len(), 2, "{:?}", own.events());
 
@@ -200,7 +201,9 @@ async fn a_mirror_between_both_roles_of_one_program_gets_nothing_in_secure_mode(
     assert_eq!(notes.all_heard(), ["to myself"]);
 
     // In Legacy its client refuses the seed of its server.
-    let error = within(client(&relay.url).secret(secret(DIGITS)).level(Level::Legacy)).await.expect_err("a seed of ours");
+    let error = within(client(&relay.url).secret(secret(DIGITS)).level(Level::Legacy))
+        .await
+        .expect_err("a seed of ours");
     assert!(matches!(error, Error::PeerCanDoSecure { .. }), "{error}");
 }
 
@@ -208,7 +211,8 @@ async fn a_mirror_between_both_roles_of_one_program_gets_nothing_in_secure_mode(
 #[tokio::test]
 async fn a_mirror_gets_in_where_both_roles_know_legacy_alone() {
     let notes = Notes::default();
-    let server = notes.server(Server::bind("tcp://127.0.0.1:0").legacy_secret(secret(DIGITS)).accept_legacy(true));
+    let server =
+        notes.server(Server::bind("tcp://127.0.0.1:0").legacy_secret(secret(DIGITS)).accept_legacy(true));
     let server = within(server.start()).await.expect("it listens");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("tcp://{}", listener.local_addr().expect("a bound listener"));
@@ -302,8 +306,14 @@ async fn a_peer_in_clear_is_gated_by_a_server_of_secure_mode() {
     let (server, notes) = serve("tcp://127.0.0.1:0").await;
     let mut raw = Raw::connect(server.address()).await;
     assert_eq!(tell(&mut raw, "in clear").await, Status::AUTHENTICATION_REQUIRED);
-    assert_eq!(raw.ask(&ask(0, Json::NULL)).await.expect("an answer").status(), Status::OPERATION_NOT_PERMITTED);
-    assert_eq!(raw.ask(&ask(1, json("ab"))).await.expect("an answer").status(), Status::OPERATION_NOT_PERMITTED);
+    assert_eq!(
+        raw.ask(&ask(0, Json::NULL)).await.expect("an answer").status(),
+        Status::OPERATION_NOT_PERMITTED
+    );
+    assert_eq!(
+        raw.ask(&ask(1, json("ab"))).await.expect("an answer").status(),
+        Status::OPERATION_NOT_PERMITTED
+    );
     assert!(notes.all_heard().is_empty());
     assert_eq!(server.peers()[0].auth_state(), AuthState::Untrusted);
 }
@@ -320,7 +330,10 @@ async fn a_middle_that_only_looks_changes_nothing() {
     })
     .await;
     let honest = within(client(&middle.url).secret(secret(DIGITS))).await.expect("it knows the secret");
-    assert_eq!(within(DeskClient::new(&honest).echo("x".repeat(200_000))).await.expect("an echo").len(), 200_000);
+    assert_eq!(
+        within(DeskClient::new(&honest).echo("x".repeat(200_000))).await.expect("an echo").len(),
+        200_000
+    );
     assert!(seen.of(FromClient).len() >= 6 && seen.of(FromServer).len() >= 6);
     assert_eq!(notes.all_heard().len(), 1);
 }

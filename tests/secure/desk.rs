@@ -111,7 +111,7 @@ impl Notes {
         events.iter().filter_map(|event| event.strip_prefix("end: ")).map(ToOwned::to_owned).collect()
     }
 
-    fn event(&self, event: &ConnectionEvent) {
+    pub(crate) fn event(&self, event: &ConnectionEvent) {
         let event = match event {
             ConnectionEvent::Connected => "connected".to_owned(),
             ConnectionEvent::Ready => "ready".to_owned(),
