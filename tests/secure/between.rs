@@ -177,7 +177,10 @@ pub(crate) fn is_offer(message: &Message) -> bool {
 
 /// What has been seen in the middle.
 #[derive(Clone, Default)]
-pub(crate) struct Recording(Arc<Mutex<Vec<(Side, Vec<u8>)>>>);
+pub(crate) struct Recording(Arc<Mutex<Sent>>);
+
+/// Piece by piece, with who has sent it.
+type Sent = Vec<(Side, Vec<u8>)>;
 
 impl Recording {
     pub(crate) fn add(&self, side: Side, bytes: &[u8]) {
@@ -223,11 +226,6 @@ impl Raw {
     pub(crate) async fn receive(&mut self) -> Option<Message> {
         let unit = within(unit(&mut self.0, false)).await?;
         Some(message(&unit).expect("a valid frame"))
-    }
-
-    /// The next record; none where the other side has ended.
-    pub(crate) async fn record(&mut self) -> Option<Vec<u8>> {
-        within(unit(&mut self.0, true)).await
     }
 
     pub(crate) async fn ask(&mut self, request: &Message) -> Option<Message> {

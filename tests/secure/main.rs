@@ -10,6 +10,9 @@ mod logs;
 #[path = "../it/tls/made.rs"]
 mod made;
 mod matrix;
+#[expect(dead_code, reason = "shared with tests/it, which uses all of it")]
+#[path = "../it/process.rs"]
+mod process;
 mod reconnect;
 mod rotation;
 mod settings;

@@ -209,7 +209,8 @@ async fn a_bit_of_any_byte_that_is_changed_in_a_handshake_ends_it() {
 
 #[tokio::test]
 async fn each_way_to_break_an_offer_has_its_reason() {
-    let change = |with: fn(&mut serde_json::Value)| -> Hook {
+    type Change = fn(&mut serde_json::Value);
+    let change = |with: Change| -> Hook {
         Box::new(move |side, number, unit| {
             if (side, number) != (FromClient, 0) {
                 return Deed::Pass(unit);
@@ -221,7 +222,7 @@ async fn each_way_to_break_an_offer_has_its_reason() {
             Deed::Pass(framed(&message))
         })
     };
-    let cases: [(fn(&mut serde_json::Value), &str); 8] = [
+    let cases: [(Change, &str); 8] = [
         (|offer| offer["kid"] = "another".into(), WRONG_SECRET),
         (|offer| offer["suites"] = serde_json::json!(["NNpsk0-25519-CCP-SHA256", "more"]), WRONG_SECRET),
         (|offer| offer["suites"] = serde_json::json!(["more", "NNpsk0-25519-CCP-SHA256"]), WRONG_SECRET),
