@@ -199,6 +199,16 @@ class Records:
         return plaintext[0], plaintext[1:]
 
 
+def reason(body):
+    """The text of a close record."""
+    try:
+        if len(body) > MAX_REASON:
+            raise ValueError("%d bytes" % len(body))
+        return body.decode("utf-8")
+    except ValueError as error:
+        raise Broken("a malformed reason: %s" % error) from error
+
+
 class SecureStream:
     """Looks like the socket it wraps; what is sent and received goes through records."""
 
@@ -230,9 +240,7 @@ class SecureStream:
         while True:
             kind, body = self.record()
             if kind == CLOSE:
-                if len(body) > MAX_REASON:
-                    raise Broken("a reason of %d bytes" % len(body))
-                self.reason = body.decode("utf-8")
+                self.reason = reason(body)
                 return b""
             if kind == FINISHED:
                 raise Broken("a second finished record")
