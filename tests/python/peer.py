@@ -89,9 +89,14 @@ class Message:
         return seal((text + "}").encode())
 
     def __repr__(self):
-        data = self.data_text if len(self.data_text) <= 120 else "%d bytes of data" % len(self.data_text)
+        data = shortened(self.data_text)
         number = "" if self.message_id is None else " #%d" % self.message_id
         return "(%d, %d) status %d %s%s [%s]" % (self.service_id, self.data_id, self.status, data, number, self.format)
+
+
+def shortened(text):
+    """For a line that somebody may read, or a pipe that nobody empties."""
+    return text if len(text) <= 120 else "%d characters of data" % len(text)
 
 
 def seal(text):
@@ -734,7 +739,7 @@ class Connection:
                 service_id,
                 message.data_id,
                 message.status,
-                "-" if service_id == AUTH else message.data_text,
+                "-" if service_id == AUTH else shortened(message.data_text),
                 "" if message.message_id is None else " #%d" % message.message_id,
             )
         )
