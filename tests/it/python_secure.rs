@@ -3,8 +3,9 @@
 use std::process::Stdio;
 
 use socketproto::prelude::*;
-use socketproto::{Cause, Error, IntoService, Json};
+use socketproto::{Cause, ConnectionEvent, Error, IntoService, Json};
 use socketproto_examples::thermostat::Thermostat;
+use tokio::sync::mpsc;
 
 use crate::support::{Ended, Program, python_with_packages, run, within};
 
@@ -159,4 +160,75 @@ async fn a_python_server_that_knows_legacy_logins_alone_gets_none() {
     assert!(matches!(error, Error::PeerTooOld { .. }), "{error}");
     let log = server.end().await.stderr;
     assert!(log.contains("request (0, 2)") && !log.contains("request (0, 1)"), "{log}");
+}
+
+/// A Python server that goes wrong in this way.
+async fn rogue(way: &str) -> Program {
+    let mut command = python_with_packages("tests/python/rogue.py");
+    command.args([way, "--secret", DIGITS]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    Program::start(command).await
+}
+
+#[tokio::test]
+async fn a_client_says_nothing_to_a_server_that_breaks_the_handshake() {
+    /// What the client's error is to be.
+    fn wrong_secret(error: &Error) -> bool {
+        matches!(error, Error::WrongSecret { .. })
+    }
+    fn too_old(error: &Error) -> bool {
+        matches!(error, Error::PeerTooOld { .. })
+    }
+    fn any(error: &Error) -> bool {
+        error.cause() != Cause::Local
+    }
+    let ways: [(&str, fn(&Error) -> bool); 12] = [
+        ("refuses", wrong_secret),
+        ("does-not-know-the-datum", too_old),
+        ("wants-a-legacy-login", too_old),
+        ("answers-another-suite", wrong_secret),
+        ("answers-without-a-message", wrong_secret),
+        ("answers-a-changed-message", wrong_secret),
+        ("answers-a-longer-message", wrong_secret),
+        ("answers-the-clients-own-message", wrong_secret),
+        ("greets-in-clear", any),
+        ("begins-with-a-frame", any),
+        ("changes-its-finished", any),
+        ("says-nothing-and-goes", any),
+    ];
+    for (way, expected) in ways {
+        let server = rogue(way).await;
+        let error = within(Client::connect(&server.url).secret(secret(SECRETS[0]))).await.unwrap_err();
+        assert!(expected(&error), "{way}: {error:?}");
+        let heard = server.end().await.stderr;
+        assert!(heard.ends_with("end\n"), "{way}: {heard}");
+        // A server that has not proved itself gets no more than the end of the handshake, and a word of farewell.
+        for line in heard.lines() {
+            let harmless = ["finished", "close ", "end"].iter().any(|start| line.starts_with(start));
+            assert!(harmless, "{way}: {heard}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_says_how_a_secure_connection_has_ended() {
+    for (way, expected) in [
+        ("greets-and-goes", "ended without a word"),
+        ("greets-and-says-why-it-goes", "Wartung: zurück um 12"),
+        ("greets-and-changes-a-record", "does not open"),
+    ] {
+        let server = rogue(way).await;
+        let (sender, mut reasons) = mpsc::unbounded_channel();
+        let client = Client::connect(&server.url).secret(secret(SECRETS[0])).on_event(move |_, event| {
+            if let ConnectionEvent::Disconnected { reason } = event {
+                let _ = sender.send(reason.clone());
+            }
+        });
+        let client = within(client).await.unwrap();
+        // The server waits for a call; what becomes of it is not the question.
+        let _ = within(client.read::<u8>(1)).await;
+        let reason = within(reasons.recv()).await.expect("the follower lives as long as its client");
+        assert!(reason.contains(expected), "{way}: {reason}");
+        within(client.close()).await;
+        within(server.end()).await;
+    }
 }

@@ -656,6 +656,7 @@ class Server:
         self.session = os.urandom(8).hex()
         self.lock = threading.Lock()
         self.log = log or (lambda line: None)
+        self.threads = []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
@@ -666,10 +667,18 @@ class Server:
                 stream, _ = self.listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self.serve, args=(stream,), daemon=True).start()
+            thread = threading.Thread(target=self.serve, args=(stream,), daemon=True)
+            self.threads.append(thread)
+            thread.start()
 
     def close(self):
         self.listener.close()
+
+    def wait_idle(self):
+        """Waits for the ends of the connections, so that they are all told; not for ever."""
+        deadline = time.monotonic() + WAIT
+        for thread in list(self.threads):
+            thread.join(max(0, deadline - time.monotonic()))
 
     def serve(self, stream):
         peer = None
@@ -1698,6 +1707,7 @@ def serve(device, options):
     print("listening on tcp://127.0.0.1:%d" % server.port, flush=True)
     while sys.stdin.buffer.read(4096):
         pass
+    server.wait_idle()
     server.close()
     return 0
 

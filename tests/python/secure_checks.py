@@ -92,6 +92,21 @@ class Line:
                 return
             expect(record[0] != secure.FRAMES, "answered %r" % (record[1],))
 
+    def go_on(self, early=False, again=False):
+        """What a server that has overlooked something would answer, instead of waiting for its time-out; `early`: one that
+        takes another record for finished; `again`: one that does not count the record before."""
+        if again:
+            cipher = self.records.noise.noise_protocol.cipher_state_encrypt
+            cipher.set_nonce(cipher.n - 1)
+        frame = peer.Length.encode(peer.Message(READ, DATUM).encode())
+        try:
+            if early:
+                self.send_frames(frame)
+            self.send(self.records.seal(secure.FINISHED))
+            self.send_frames(frame)
+        except peer.Closed:
+            pass  # so much the better
+
     def expect_refused(self):
         """The one answer that all refusals get, and the end."""
         self.peer.send(AUTH, SECURE, self.data)
@@ -272,6 +287,7 @@ class SecureChecks(peer.Checks):
         if answer.status == OKAY:
             line.records = line.offer.finish(answer.data)
             line.records.received += received
+            line.go_on()
             line.expect_end()
         else:
             expect(line.peer.wait_closed(), "the connection stays open")
@@ -295,6 +311,7 @@ class SecureChecks(peer.Checks):
             with self.line() as line:
                 line.start()
                 line.send(line.records.seal_plaintext(plaintext))
+                line.go_on(early=True)
                 line.expect_end()
 
     def check_another_type_closes(self):
@@ -316,6 +333,7 @@ class SecureChecks(peer.Checks):
             sealed = bytearray(line.start().records.seal(secure.FINISHED))
             sealed[-1] ^= 1
             line.send(bytes(sealed))
+            line.go_on(again=True)
             line.expect_end()
 
     def check_a_record_twice_closes(self):
@@ -344,6 +362,7 @@ class SecureChecks(peer.Checks):
             while len(line.records.received) < 19:
                 line.records.received += line.peer.stream.recv(65536)
             line.send(bytes(line.records.received[:19]))
+            line.go_on()
             line.expect_end()
 
     def check_a_record_below_its_tag_closes(self):
