@@ -15,105 +15,11 @@ import sys
 
 import peer
 import secure
+from line import DATUM, Line, read_request
 from peer import AUTH, EXECUTE, HELLO, KEY, NOT_PERMITTED, OKAY, READ, SECURE, SEED, WAIT, expect, expect_answer
 
-DATUM, ECHO, PUBLIC, ASK = 1, 2, 3, 4
+ECHO, PUBLIC, ASK = 2, 3, 4
 MIB = 1024 * 1024
-
-
-class Line:
-    """A connection whose records are made by hand, up to the server's answer to the first message."""
-
-    def __init__(self, checks, psk=None, kid=None, suites=(secure.SUITE,), change=lambda data: data):
-        self.peer = checks.connect()
-        kid = checks.kid if kid is None else kid
-        self.offer = secure.Initiator(checks.psk if psk is None else psk, kid, suites)
-        self.data = change(self.offer.request)
-        self.records = None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.peer.stream.close()
-
-    def start(self):
-        """Sends the first message and takes the answer; the records can be used from here on."""
-        self.peer.send(AUTH, SECURE, self.data)
-        answer, behind = self.peer.first_frame()
-        expect_answer(answer, OKAY)
-        self.records = self.offer.finish(answer.data)
-        self.records.received += behind
-        return self
-
-    def open(self):
-        """Up to trust on both sides."""
-        self.start()
-        self.send(self.records.seal(secure.FINISHED))
-        expect(self.record() == (secure.FINISHED, b""), "the first record is another than finished")
-        return self
-
-    def send(self, sent):
-        self.peer.send_raw(sent)
-
-    def send_frames(self, *frames):
-        self.send(self.records.seal_stream(b"".join(frames)))
-
-    def record(self, timeout=WAIT):
-        """The next record, None at the end of the stream."""
-        self.peer.stream.settimeout(timeout)
-        while True:
-            record = self.records.next()
-            if record is not None:
-                return record
-            try:
-                received = self.peer.stream.recv(65536)
-            except socket.timeout as error:
-                raise AssertionError("the connection stays open, and silent") from error
-            except ConnectionError:
-                return None
-            if not received:
-                return None
-            self.records.received += received
-
-    def message(self):
-        """The next message in the records."""
-        while True:
-            kind, body = self.record() or (None, b"")
-            expect(kind == secure.FRAMES, "expected a frame, found a record of type %r" % kind)
-            for piece in self.peer.framing.feed(body):
-                return peer.decode(piece)
-
-    def expect_end(self):
-        """The server closes, and says nothing before but finished and the reason."""
-        while True:
-            record = self.record()
-            if record is None:
-                return
-            expect(record[0] != secure.FRAMES, "answered %r" % (record[1],))
-
-    def go_on(self, early=False, again=False):
-        """What a server that has overlooked something would answer, instead of waiting for its time-out; `early`: one that
-        takes another record for finished; `again`: one that does not count the record before."""
-        if again:
-            cipher = self.records.noise.noise_protocol.cipher_state_encrypt
-            cipher.set_nonce(cipher.n - 1)
-        frame = peer.Length.encode(peer.Message(READ, DATUM).encode())
-        try:
-            if early:
-                self.send_frames(frame)
-            self.send(self.records.seal(secure.FINISHED))
-            self.send_frames(frame)
-        except peer.Closed:
-            pass  # so much the better
-
-    def expect_refused(self):
-        """The one answer that all refusals get, and the end."""
-        self.peer.send(AUTH, SECURE, self.data)
-        answer = self.peer.receive()
-        expect((answer.service_id, answer.data_id) == (AUTH + 1, SECURE), "got %r" % answer)
-        expect_answer(answer, NOT_PERMITTED, None)
-        expect(self.peer.wait_closed(), "the connection stays open")
 
 
 class SecureChecks(peer.Checks):
@@ -122,10 +28,6 @@ class SecureChecks(peer.Checks):
 
     def line(self, *arguments, **options):
         return Line(self, *arguments, **options)
-
-    def read(self):
-        """A request as it stands in the stream of frames."""
-        return peer.Length.encode(peer.Message(READ, DATUM).encode())
 
     # what works
 
@@ -168,7 +70,7 @@ class SecureChecks(peer.Checks):
         with self.line() as line:
             expect(line.start().record() == (secure.FINISHED, b""), "the first record is another than finished")
             line.send(line.records.seal(secure.FINISHED))
-            line.send_frames(self.read())
+            line.send_frames(read_request())
             expect_answer(line.message(), OKAY, 7)
 
     def check_a_handshake_byte_by_byte(self):
@@ -178,13 +80,13 @@ class SecureChecks(peer.Checks):
             answer, behind = line.peer.first_frame()
             line.records = line.offer.finish(expect_answer(answer, OKAY))
             line.records.received += behind
-            for byte in line.records.seal(secure.FINISHED) + line.records.seal_stream(self.read()):
+            for byte in line.records.seal(secure.FINISHED) + line.records.seal_stream(read_request()):
                 line.send(bytes([byte]))
             expect(line.record() == (secure.FINISHED, b""), "the first record is another than finished")
             expect_answer(line.message(), OKAY, 7)
 
     def check_frames_cut_by_records_at_every_byte(self):
-        frame = self.read()
+        frame = read_request()
         with self.line() as line:
             line.open()
             for cut in range(1, len(frame)):
@@ -194,7 +96,7 @@ class SecureChecks(peer.Checks):
 
     def check_several_frames_in_one_record(self):
         with self.line() as line:
-            line.open().send_frames(*[self.read()] * 50)
+            line.open().send_frames(*[read_request()] * 50)
             stream = secure.SecureStream(line.peer.stream, line.records)
             line.peer.stream = stream
             for _ in range(50):
@@ -223,7 +125,7 @@ class SecureChecks(peer.Checks):
 
     def check_a_suite_that_nobody_knows_does_no_harm(self):
         with self.line(suites=("of-a-later-version", secure.SUITE)) as line:
-            line.open().send_frames(self.read())
+            line.open().send_frames(read_request())
             expect_answer(line.message(), OKAY, 7)
 
     def check_no_suite_in_common_is_refused(self):
@@ -272,7 +174,7 @@ class SecureChecks(peer.Checks):
             expect(line.wait_closed(), "the connection stays open")
 
     def check_bytes_behind_the_first_message_close(self):
-        for behind in (self.read(), b"\0", b"\0\x11" + bytes(17)):
+        for behind in (read_request(), b"\0", b"\0\x11" + bytes(17)):
             with self.line() as line:
                 line.send(line.peer.frame(AUTH, SECURE, line.data) + behind)
                 self.expect_only_an_answer(line)
@@ -301,13 +203,13 @@ class SecureChecks(peer.Checks):
             # Whoever replays has no key: what it sends is as good as this.
             replay.send(b"\0\x11" + bytes(17))
             drain_to_the_end(replay.peer)
-            line.send_frames(self.read())
+            line.send_frames(read_request())
             expect_answer(line.message(), OKAY, 7)
 
     # records
 
     def check_another_first_record_than_finished_closes(self):
-        for plaintext in (b"", b"\0", b"\0" + self.read(), b"\x01x", b"\x03", b"\xff"):
+        for plaintext in (b"", b"\0", b"\0" + read_request(), b"\x01x", b"\x03", b"\xff"):
             with self.line() as line:
                 line.start()
                 line.send(line.records.seal_plaintext(plaintext))
@@ -315,7 +217,7 @@ class SecureChecks(peer.Checks):
                 line.expect_end()
 
     def check_another_type_closes(self):
-        for plaintext in (b"", b"\x01", b"\x03", b"\x03" + self.read(), b"\xff"):
+        for plaintext in (b"", b"\x01", b"\x03", b"\x03" + read_request(), b"\xff"):
             with self.line() as line:
                 line.open().send(line.records.seal_plaintext(plaintext))
                 line.expect_end()
@@ -323,7 +225,7 @@ class SecureChecks(peer.Checks):
     def check_a_changed_record_closes(self):
         for at in (2, 10, -1):
             with self.line() as line:
-                sealed = bytearray(line.open().records.seal_stream(self.read()))
+                sealed = bytearray(line.open().records.seal_stream(read_request()))
                 sealed[at] ^= 1
                 line.send(bytes(sealed))
                 line.expect_end()
@@ -338,7 +240,7 @@ class SecureChecks(peer.Checks):
 
     def check_a_record_twice_closes(self):
         with self.line() as line:
-            sealed = line.open().records.seal_stream(self.read())
+            sealed = line.open().records.seal_stream(read_request())
             line.send(sealed)
             expect_answer(line.message(), OKAY, 7)
             line.send(sealed)
@@ -346,13 +248,13 @@ class SecureChecks(peer.Checks):
 
     def check_a_record_left_out_closes(self):
         with self.line() as line:
-            line.open().records.seal_stream(self.read())
-            line.send_frames(self.read())
+            line.open().records.seal_stream(read_request())
+            line.send_frames(read_request())
             line.expect_end()
 
     def check_records_in_another_order_close(self):
         with self.line() as line:
-            first, second = line.open().records.seal_stream(self.read()), line.records.seal_stream(self.read())
+            first, second = line.open().records.seal_stream(read_request()), line.records.seal_stream(read_request())
             line.send(second + first)
             line.expect_end()
 
@@ -373,7 +275,7 @@ class SecureChecks(peer.Checks):
 
     def check_frames_in_clear_close(self):
         with self.line() as line:
-            line.open().send(self.read() * 1000)  # enough for what its first bytes say the record has
+            line.open().send(read_request() * 1000)  # enough for what its first bytes say the record has
             line.expect_end()
 
     def check_a_close_record_ends_the_connection(self):
