@@ -171,7 +171,9 @@ async fn rogue(way: &str) -> Program {
 
 #[tokio::test]
 async fn a_client_says_nothing_to_a_server_that_breaks_the_handshake() {
-    /// What the client's error is to be.
+    /// Whether the client's error is the right one.
+    type Judge = fn(&Error) -> bool;
+
     fn wrong_secret(error: &Error) -> bool {
         matches!(error, Error::WrongSecret { .. })
     }
@@ -181,7 +183,7 @@ async fn a_client_says_nothing_to_a_server_that_breaks_the_handshake() {
     fn any(error: &Error) -> bool {
         error.cause() != Cause::Local
     }
-    let ways: [(&str, fn(&Error) -> bool); 12] = [
+    let ways: [(&str, Judge); 12] = [
         ("refuses", wrong_secret),
         ("does-not-know-the-datum", too_old),
         ("wants-a-legacy-login", too_old),
