@@ -181,8 +181,11 @@ def serve(stream, go_wrong, psk, kid):
         handshake = secure.Responder({kid: psk}, line.first.data)
         if behind:
             tell("%d bytes behind the first message" % len(behind))
-        if go_wrong(line, handshake):
-            stream.shutdown(socket.SHUT_WR)
+        try:
+            if go_wrong(line, handshake):
+                stream.shutdown(socket.SHUT_WR)
+        except (peer.Closed, OSError):
+            pass  # the client has heard enough; what it said before is still to be told
         heard(line, handshake.records)
         tell("end")
     except (peer.Closed, peer.NoAnswer, secure.Refused, OSError, struct.error) as error:
