@@ -33,7 +33,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("callback", &["id", "session", "routes", "service"]),
     ("actix", &["mailbox", "fault", "contain", "service"]),
     ("registry", &["id", "error", "session", "routes", "service"]),
-    ("secret", &["error", "secure"]),
+    ("secret", &["error", "id", "secure"]),
     ("signals", &["error"]),
     ("transport", &["backoff", "error", "frame", "framing"]),
     ("testing", &["error", "transport"]),
