@@ -183,13 +183,16 @@ fn e_04_connection_that_never_authenticates() {
 
 // E05
 
-/// Everything that is answered to these bytes, up to the end of the connection.
-fn played_back(address: &str, bytes: &[u8]) -> Vec<u8> {
+/// What is answered to the begin of a recording, before the rest of it closes the connection.
+fn played_back(address: &str, begin: &[u8], rest: &[u8]) -> Vec<u8> {
     let mut line = TcpStream::connect(address.strip_prefix("tcp://").unwrap()).unwrap();
     line.set_read_timeout(Some(PATIENCE)).unwrap();
-    line.write_all(bytes).unwrap();
-    let mut answer = Vec::new();
-    if let Err(error) = line.read_to_end(&mut answer) {
+    line.write_all(begin).unwrap();
+    let mut answer = vec![0; 1024];
+    let count = line.read(&mut answer).unwrap();
+    answer.truncate(count);
+    let _ = line.write_all(rest);
+    if let Err(error) = line.read_to_end(&mut Vec::new()) {
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "it is not closed");
     }
     answer
@@ -209,13 +212,17 @@ fn e_05_replay_of_a_recorded_authentication() {
     block_on(serves(&tap.address, Level::Secure, SECRET));
     let [said, answered] = tap.heard();
 
+    let offer = first_frame(&said);
+
     let restarted = start(vault(TCP, Level::Secure, SECRET).0);
     let mut answers = BTreeSet::new();
     for server in [&server, &restarted] {
         for _ in 0..50 {
-            let answer = played_back(server.address(), &said);
+            let answer = played_back(server.address(), offer, &said[offer.len()..]);
             answers.insert(first_frame(&answer).to_vec());
         }
+        let at_once = played_back(server.address(), &said, &[]);
+        assert!(at_once.is_empty(), "who sends on before the answer gets none");
         assert!(!server.peers().iter().any(Peer::is_trusted));
     }
     assert_eq!(answers.len(), 100, "each answer is made anew, also after a restart");
@@ -230,6 +237,7 @@ fn e_05_replay_of_a_recorded_authentication() {
     let address = format!("tcp://{}", listener.local_addr().unwrap());
     let actor = thread::spawn(move || {
         let (mut line, _) = listener.accept().unwrap();
+        line.read_exact(&mut [0; 4]).unwrap();
         line.write_all(&answered).unwrap();
         let _ = line.read_to_end(&mut Vec::new());
     });
@@ -315,15 +323,19 @@ fn e_07_second_authentication_on_a_secure_session() {
             );
             client.read::<()>(4711).await.unwrap();
         }
+        let mut served = 3;
         for attempt in [m(0, 0, 0, "null"), m(0, 0, 2, r#"{"suites":[],"kid":"","m":""}"#)] {
             tap.inject(&Wire::Length.frame(attempt));
             let why = told.recv_timeout(PATIENCE).expect("the connection ends");
             assert!(why.starts_with("a record does not open"), "{why}");
-            client.read::<()>(4711).timeout(PATIENCE).await.expect("the next line is good");
+            // The client may not have seen the end yet.
+            served += usize::from(client.read::<()>(4711).await.is_ok());
+            client.read::<()>(4711).await.expect("the next line is good");
+            served += 1;
         }
         client.close().await;
+        assert_eq!(ran.load(Ordering::SeqCst), served);
     });
-    assert_eq!(ran.load(Ordering::SeqCst), 5);
 }
 
 // E08

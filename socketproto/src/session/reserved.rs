@@ -6,7 +6,7 @@ use std::time::Instant;
 use tracing::{debug, warn};
 
 use crate::frame::Format;
-use crate::id::{DataId, ServiceId, Status};
+use crate::id::{DataId, Level, ServiceId, Status};
 use crate::message::{Header, Json};
 use crate::session::auth::SeedOutcome;
 use crate::session::budget::after;
@@ -117,7 +117,10 @@ impl Session {
                 SeedOutcome::NotAsked => count(&mut self.counters.unhandled),
             },
             DataId::AUTH_KEY => match self.auth.verdict_received(data) {
-                Some(true) => self.logged_in(Ok(())),
+                Some(true) => {
+                    self.level = Some(Level::Legacy);
+                    self.logged_in(Ok(()));
+                }
                 Some(false) => self.key_refused(now),
                 None => count(&mut self.counters.unhandled),
             },
