@@ -52,9 +52,10 @@ fn read(text: &HiddenText) -> socketproto::Result<Secret> {
 
 /// Says what a secret is; true where it is strong enough for the level.
 fn check(secret: &Secret, asked: Level) -> socketproto::Result<bool> {
-    match secret.is_generated() {
-        true => show(format_args!("generated, {} bytes", secret.reveal().len() / 2)),
-        false => show(format_args!("a passphrase, {} characters", secret.reveal().chars().count())),
+    if secret.is_passphrase() {
+        show(format_args!("a passphrase, {} characters", secret.reveal().chars().count()));
+    } else {
+        show(format_args!("generated, {} bytes", secret.reveal().len() / 2));
     }
     let mut enough = false;
     for level in [Level::Secure, Level::Legacy] {

@@ -167,6 +167,11 @@ impl Secret {
         &self.text
     }
 
+    /// Whether it is a passphrase: a text that somebody made up, so that it can be searched for.
+    pub fn is_passphrase(&self) -> bool {
+        self.generated.is_none()
+    }
+
     /// What Legacy authentication hashes.
     pub(crate) fn legacy_bytes(&self) -> &[u8] {
         match &self.generated {
@@ -182,11 +187,6 @@ impl Secret {
             Some(bytes) => Material::Generated(bytes),
             None => Material::Passphrase(&self.text),
         }
-    }
-
-    /// Whether it is random bytes that nobody can guess; else it is a passphrase.
-    pub fn is_generated(&self) -> bool {
-        self.generated.is_some()
     }
 
     /// Whether it is strong enough for a level, which servers and clients check themselves.
@@ -205,7 +205,7 @@ impl Secret {
     pub fn check(&self, level: Level) -> Result<()> {
         const REMEDY: &str = "take `Secret::generate()`, or accept that with `.allow_weak_secret(true)`";
         let characters = self.text.chars().count();
-        if self.is_generated() {
+        if !self.is_passphrase() {
             return Ok(());
         }
         if level == Level::Legacy {

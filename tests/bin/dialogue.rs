@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
 use socketproto::prelude::*;
-use socketproto::{Backoff, Error, Message, Protocol};
+use socketproto::{Backoff, Error, Level, Message, Protocol};
 use tokio::sync::oneshot;
 
 /// What both sides know; `dialogues.py` has the same.
@@ -71,7 +71,8 @@ async fn serve(variant: &str) -> socketproto::Result<Server> {
     let mut builder = Server::bind("tcp://127.0.0.1:0").channel_name(CHANNEL);
     builder = builder.add_service(40, 41).add_service(50, 51);
     if variant.starts_with("secret") {
-        builder = builder.secret(Secret::from_text(SECRET)?);
+        let secret = Secret::from_text(SECRET)?;
+        builder = builder.secret(secret).accept_legacy(true).allow_weak_secret(true);
     }
     for (service_id, data_id, callback) in callbacks(variant.ends_with("+any")) {
         builder = builder.register_callback(service_id, data_id, callback);
@@ -85,7 +86,8 @@ async fn connect(variant: &str, url: &str) -> socketproto::Result<Client> {
     let mut builder = Client::connect(url).lazy().backoff(backoff);
     builder = builder.add_service(40, 41).add_service(50, 51);
     if variant.starts_with("secret") {
-        builder = builder.secret(Secret::from_text(SECRET)?);
+        let secret = Secret::from_text(SECRET)?;
+        builder = builder.secret(secret).level(Level::Legacy).allow_weak_secret(true);
     }
     for (service_id, data_id, callback) in callbacks(variant.ends_with("+any")) {
         builder = builder.register_callback(service_id, data_id, callback);

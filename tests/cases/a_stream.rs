@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use sha2::{Digest, Sha512};
-use socketproto::Message;
 use socketproto::prelude::*;
+use socketproto::{Level, Message};
 use tokio::io::copy_bidirectional_with_sizes;
 use tokio::net::TcpSocket;
 
@@ -118,6 +118,7 @@ fn a_13_parser_state_does_not_survive_into_the_next_connection() {
             let got = Arc::clone(&got);
             Client::connect(format!("{address}{option}"))
                 .secret(Secret::from_text(SECRET).unwrap())
+                .level(Level::Legacy)
                 .register_callback(Some(ServiceId::WRITE_REQUEST), None, move |message| {
                     got.lock().unwrap().push((message.data_id().value(), message.json().to_string()));
                     Ok(Json::NULL)

@@ -16,7 +16,7 @@ use socketproto::{Backoff, ConnectionEvent, Error, Limits, Message, Peer, Server
 
 use crate::support::{Echo, HELLO, Noise, OWN_ADDRESS, PATIENCE, Raw, Wire, block_on, nobody, start_again};
 
-const SECRET: &str = "a secret of some length";
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
 /// In place of 100 ms to 30 s.
 const QUICK: Duration = Duration::from_millis(10);
 

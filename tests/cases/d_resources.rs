@@ -15,7 +15,7 @@ use socketproto::{Backoff, ClientBuilder, ConnectionEvent, Error, Limits, Messag
 use crate::program::{Program, part};
 use crate::support::{Echo, HELLO, PATIENCE, Raw, Usage, WIRES, Wire, block_on, m, nobody};
 
-const SECRET: &str = "a secret of some length";
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 fn secret(text: &str) -> Secret {
     Secret::from_text(text).unwrap()
@@ -63,7 +63,7 @@ async fn lose(lines: usize, addresses: &[(String, bool)]) {
     for (address, with_secret) in addresses {
         let mut client = Client::connect(address).lazy().backoff(backoff);
         if *with_secret {
-            client = client.secret(secret("a secret that is wrong"));
+            client = client.secret(secret("fedcba9876543210fedcba9876543210"));
         }
         clients.push(follow(client).await.unwrap());
     }

@@ -6,6 +6,9 @@ use tokio::time::Instant;
 
 use crate::{Setup, VALUE, WAYS, patiently};
 
+/// Bytes of a few records around nothing: dialogues in secure mode differ by so many.
+const FEW: u64 = 128;
+
 /// A whole dialogue: connecting with all that belongs to it, and a call.
 async fn dialogue(setup: &Setup) -> Result<u32> {
     let (_client, counter) = setup.connect().await?;
@@ -19,13 +22,16 @@ async fn wherever_a_line_is_cut_everything_ends_at_once() -> Result<()> {
         for direction in [Direction::ToServer, Direction::ToClient] {
             let setup = Setup::new(way).await?;
             assert_eq!(dialogue(&setup).await?, VALUE);
+            let mut sound = 0;
             for offset in 0..setup.line.bytes(direction) {
                 let before = setup.line.bytes(direction);
                 setup.line.cut(direction, offset);
                 let start = Instant::now();
                 let outcome = dialogue(&setup).await;
-                if outcome.is_ok() && setup.line.bytes(direction) - before <= offset {
-                    // Checksums are stuffed where they contain a colon, so one dialogue may be shorter than another.
+                if outcome.is_ok() && (way.is_empty() || setup.line.bytes(direction) - before <= offset) {
+                    // Checksums are stuffed where they contain a colon, and records hold more or less, so one dialogue may be
+                    // shorter than another; and a side that leaves says so in a record of its own.
+                    sound += 1;
                     setup.line.clear();
                     continue;
                 }
@@ -38,6 +44,7 @@ async fn wherever_a_line_is_cut_everything_ends_at_once() -> Result<()> {
                 assert_eq!(setup.line.connections(), 0);
                 setup.serves_the_next_client().await?;
             }
+            assert!(sound <= FEW, "{way} {direction:?}: {sound} were not cut");
         }
     }
     Ok(())
@@ -50,7 +57,8 @@ async fn a_cut_behind_the_dialogue_does_no_harm() -> Result<()> {
         for direction in [Direction::ToServer, Direction::ToClient] {
             let setup = Setup::new(way).await?;
             assert_eq!(dialogue(&setup).await?, VALUE);
-            setup.line.cut(direction, setup.line.bytes(direction));
+            let records = if way.is_empty() { FEW } else { 0 };
+            setup.line.cut(direction, setup.line.bytes(direction) + records);
             assert_eq!(dialogue(&setup).await?, VALUE, "{way} {direction:?}");
         }
     }

@@ -92,6 +92,7 @@ async fn a_connection_that_begins_damaged_ends_or_works() -> Result<()> {
                             Error::NotReady { .. }
                                 | Error::AuthenticationFailed { .. }
                                 | Error::PeerTooOld { .. }
+                                | Error::WrongSecret { .. }
                         ),
                         "{way} {direction:?} {offset}: {error}"
                     ),

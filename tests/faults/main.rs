@@ -19,7 +19,7 @@ use tokio::time::Instant;
 /// Longer than every time-out there is.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// The ways a client can speak: length framing, STP without HELLO, the same with struct frames.
+/// The ways a client can speak: length framing and secure mode; as an old peer, with either format.
 const WAYS: [&str; 3] = ["", "?peer=old", "?peer=old&format=struct"];
 
 /// Something to talk to.
@@ -49,7 +49,7 @@ struct Setup {
 impl Setup {
     /// With a secret, and a client that speaks in one of the [`WAYS`].
     async fn new(way: &str) -> Result<Self> {
-        let secret = Secret::from_text("a secret of some length")?;
+        let secret = Secret::from_text("0123456789abcdef0123456789abcdef")?;
         Self::start(way, Some(secret), |server| server).await
     }
 
@@ -64,7 +64,7 @@ impl Setup {
     ) -> Result<Self> {
         let mut server = Server::bind("mem://").channel_name("counter").service(Counter { value: VALUE });
         if let Some(secret) = &secret {
-            server = server.secret(secret.clone());
+            server = server.secret(secret.clone()).accept_legacy(true);
         }
         let server = more(server).start().await?;
         let line = Line::of(server.address())?;
@@ -75,7 +75,8 @@ impl Setup {
     fn builder(&self) -> ClientBuilder {
         let client = Client::connect(&self.address);
         match &self.secret {
-            Some(secret) => client.secret(secret.clone()),
+            // An old client does not know what the end of a seed says.
+            Some(secret) => client.secret(secret.clone()).ignore_sentinel(true),
             None => client,
         }
     }

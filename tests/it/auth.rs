@@ -7,7 +7,7 @@ use socketproto::{AuthState, Cause, Error, Limits, Message};
 
 use crate::support::{Raw, json, limits, read, within};
 
-const SECRET: &str = "a secret of more than 16 bytes";
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
 /// A deadline that passes while the test waits, and leaves a busy machine the time for what has to come before it.
 const SOON: Duration = Duration::from_secs(2);
 
@@ -49,7 +49,7 @@ fn secret(text: &str) -> Secret {
 }
 
 async fn safe(limits: Limits) -> Server {
-    let server = Server::bind("tcp://127.0.0.1:0").secret(secret(SECRET)).limits(limits);
+    let server = Server::bind("tcp://127.0.0.1:0").secret(secret(SECRET)).accept_legacy(true).limits(limits);
     server.service(Safe { gold: 5 }).start().await.unwrap()
 }
 
@@ -83,10 +83,17 @@ async fn the_right_secret_opens_everything() {
 #[tokio::test]
 async fn a_wrong_secret_fails_the_connect_and_names_the_address() {
     let server = safe(Limits::default()).await;
-    let connected = within(Client::connect(server.address()).secret(secret("another secret"))).await;
+    let connected = within(Client::connect(server.address()).secret(secret("another passphrase"))).await;
     let error = connected.unwrap_err();
-    assert!(matches!(error, Error::AuthenticationFailed { .. }), "{error}");
+    assert!(matches!(error, Error::WrongSecret { .. }), "{error}");
     assert_eq!(error.cause(), Cause::Peer);
+    let expected =
+        format!("no secure connection to {}: the server does not take this secret", server.address());
+    assert!(error.to_string().starts_with(&expected), "{error}");
+
+    let old = Client::connect(server.address()).old_peer().ignore_sentinel(true).allow_weak_secret(true);
+    let error = within(old.secret(secret("another secret"))).await.unwrap_err();
+    assert!(matches!(error, Error::AuthenticationFailed { .. }), "{error}");
     let expected = format!("authentication at {} failed: the secret is wrong", server.address());
     assert_eq!(error.to_string(), expected);
 }
@@ -96,6 +103,9 @@ async fn a_secret_that_the_server_does_not_have_fails_the_connect() {
     let server = Server::bind("tcp://127.0.0.1:0").service(Safe { gold: 5 }).start().await.unwrap();
     let connected = within(Client::connect(server.address()).secret(secret(SECRET))).await;
     let error = connected.unwrap_err();
+    assert!(matches!(error, Error::WrongSecret { .. }), "{error}");
+    let old = Client::connect(server.address()).old_peer().secret(secret(SECRET));
+    let error = within(old).await.unwrap_err();
     assert!(matches!(error, Error::AuthenticationFailed { .. }), "{error}");
     assert!(error.to_string().ends_with("the server has no secret, or does not take this kind of login"));
 }

@@ -13,6 +13,7 @@ mod cable;
 #[cfg(target_os = "linux")]
 mod descriptors;
 mod dialogues;
+mod example_secrets;
 mod examples;
 mod failures;
 mod hooks_and_rules;

@@ -10,14 +10,14 @@ use futures_util::future::BoxFuture;
 use socketproto::prelude::*;
 use socketproto::{
     AuthState, ConnectionEvent, DEFAULT_AUTHENTICATE_TIMEOUT, DEFAULT_RECEIVE_TIMEOUT, DEFAULT_SEND_TIMEOUT,
-    Error, Message, Protocol, Status,
+    Error, Level, Message, Protocol, Status,
 };
 use tokio::sync::mpsc;
 
 use crate::support::{json, repository, within};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-const SECRET: &str = "a secret of more than 16 bytes";
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// The entries of the library's documentation: constants, exceptions, classes, methods, parameters, rules and notes.
 const ENTRIES: [&str; 94] = [
@@ -349,20 +349,23 @@ fn secret(text: &str) -> Secret {
 }
 
 async fn authentication() {
-    let server = Server::bind("tcp://127.0.0.1:0").secret(secret(SECRET)).manual_auth(true);
+    let server =
+        Server::bind("tcp://127.0.0.1:0").secret(secret(SECRET)).accept_legacy(true).manual_auth(true);
     let server = server.start().await.unwrap();
     let at = || Client::connect(server.address());
     let by_itself = at().secret(secret(SECRET)).auto_auth(true).await.unwrap();
     assert!(by_itself.protocol().check_authentication_state());
 
-    let by_hand = at().secret(secret(SECRET)).auto_auth(false).await.unwrap().protocol();
+    // In secure mode the line itself is the proof.
+    let legacy = || at().level(Level::Legacy).ignore_sentinel(true).auto_auth(false);
+    let by_hand = legacy().secret(secret(SECRET)).await.unwrap().protocol();
     assert!(by_hand.is_connected() && !by_hand.connection_established());
     assert!(!by_hand.check_authentication_state());
     assert!(by_hand.authenticate(DEFAULT_AUTHENTICATE_TIMEOUT).await);
     assert!(by_hand.connection_established() && by_hand.check_authentication_state());
     assert_eq!(DEFAULT_AUTHENTICATE_TIMEOUT, Duration::from_secs(2));
 
-    let other = at().secret(secret("another secret of 24 bytes")).auto_auth(false).await.unwrap().protocol();
+    let other = legacy().secret(secret("fedcba9876543210fedcba9876543210")).await.unwrap().protocol();
     assert!(!other.authenticate(PATIENCE).await);
     assert!(other.is_connected() && !other.connection_established());
 

@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use socketproto::prelude::*;
-use socketproto::{AuthState, Backoff, ConnectionEvent, Error, Limits, Message, Protocol, Status};
+use socketproto::{
+    AuthState, Backoff, ClientBuilder, ConnectionEvent, Error, Level, Limits, Message, Protocol, Status,
+};
 use tokio::sync::mpsc;
 
 use crate::process::is_alone;
 use crate::support::{block_on, json, within};
 
-const SECRET: &str = "a secret of more than 16 bytes";
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
 /// Longer than anything here takes, so that a message which never comes fails its test.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Nothing is expected: it is over as soon as what was sent before has been looked at.
@@ -189,8 +191,14 @@ async fn what_cannot_be_sent_is_false_and_the_error_says_why() {
     assert!(matches!(within(server.protocol()).await, Err(Error::ShutDown)));
 }
 
+/// A client that authenticates by hand: in Legacy, for in secure mode the line itself is the proof.
+fn by_hand(address: &str, text: &str) -> ClientBuilder {
+    Client::connect(address).secret(secret(text)).level(Level::Legacy).ignore_sentinel(true).auto_auth(false)
+}
+
 async fn safe() -> Server {
-    let server = Server::bind("tcp://127.0.0.1:0").secret(secret(SECRET)).manual_auth(true);
+    let server =
+        Server::bind("tcp://127.0.0.1:0").secret(secret(SECRET)).accept_legacy(true).manual_auth(true);
     let gold = |_: &Message| Ok(Json::encode(&5)?);
     server.register_callback(Some(10.into()), Some(1.into()), gold).start().await.unwrap()
 }
@@ -198,8 +206,7 @@ async fn safe() -> Server {
 #[tokio::test]
 async fn a_client_authenticates_by_hand() {
     let server = safe().await;
-    let client =
-        within(Client::connect(server.address()).secret(secret(SECRET)).auto_auth(false)).await.unwrap();
+    let client = within(by_hand(server.address(), SECRET)).await.unwrap();
     let protocol = client.protocol();
     assert!(protocol.is_connected() && !protocol.connection_established());
     assert!(!protocol.check_authentication_state());
@@ -218,7 +225,7 @@ async fn a_client_authenticates_by_hand() {
 async fn an_answer_of_the_whitelist_is_received_where_both_sides_have_it() {
     let server = safe().await;
     server.add_msg_to_auth_whitelist(10, 1);
-    let client = Client::connect(server.address()).secret(secret(SECRET)).auto_auth(false);
+    let client = by_hand(server.address(), SECRET);
     let client = within(client.add_msg_to_auth_whitelist(10, 1)).await.unwrap();
     assert_eq!(ask(&client.protocol(), 10, 1, 0).await, (0, json(&5)));
 }
@@ -226,8 +233,7 @@ async fn an_answer_of_the_whitelist_is_received_where_both_sides_have_it() {
 #[tokio::test]
 async fn a_wrong_secret_is_false_and_leaves_the_connection() {
     let server = safe().await;
-    let wrong = Client::connect(server.address()).secret(secret("another secret of 24 bytes"));
-    let client = within(wrong.auto_auth(false)).await.unwrap();
+    let client = within(by_hand(server.address(), "fedcba9876543210fedcba9876543210")).await.unwrap();
     let protocol = client.protocol();
     assert!(!within(protocol.authenticate(PATIENCE)).await);
     assert!(!within(protocol.authenticate(PATIENCE)).await);
@@ -511,11 +517,10 @@ fn every_line_of_the_log_names_what_it_speaks_of_and_shows_no_payload() {
             server.shutdown().await.unwrap();
 
             // Its answer comes to a side that does not trust yet, and has it not on its whitelist.
-            let server =
-                Server::bind("mem://").secret(secret(SECRET)).manual_auth(true).start().await.unwrap();
+            let server = Server::bind("mem://").secret(secret(SECRET)).accept_legacy(true).manual_auth(true);
+            let server = server.start().await.unwrap();
             server.add_msg_to_auth_whitelist(10, 3);
-            let client = Client::connect(server.address()).secret(secret(SECRET)).auto_auth(false);
-            let protocol = within(client).await.unwrap().protocol();
+            let protocol = within(by_hand(server.address(), SECRET)).await.unwrap().protocol();
             within(protocol.send(10, 3, &(), Status::OKAY, None)).await;
             // Behind its answer.
             assert!(within(protocol.authenticate(PATIENCE)).await);

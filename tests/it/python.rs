@@ -14,7 +14,7 @@ const WAYS: [(&str, &str); 4] =
 async fn check(checks: &str, server: &str, secret: Option<&str>) {
     let mut command = example(server);
     if let Some(secret) = secret {
-        command.args(["--secret", secret]);
+        command.args(["--secret", secret, "--security", "legacy", "--allow-weak-secret"]);
     }
     let server = Program::start(command).await;
     for (framing, format) in WAYS {
@@ -73,7 +73,7 @@ async fn dialogue(role: &[&str], options: &[&str], secret: Option<&str>) -> Seen
     let options = if options.is_empty() { String::new() } else { format!("?{}", options.join("&")) };
     client.arg(format!("{}{options}", server.url)).args(["--setpoint", "22.5", "--channel", "attic"]);
     if let Some(secret) = secret {
-        client.args(["--secret", secret]);
+        client.args(["--secret", secret, "--security", "legacy", "--allow-weak-secret"]);
     }
     let shown = run(client).await;
     assert_eq!(shown.code, Some(0), "{role:?} {options}: {}", shown.stderr);
@@ -129,7 +129,7 @@ async fn a_client_that_was_not_told_of_an_old_server_names_the_remedy() {
     assert_eq!(
         ended.stderr,
         format!(
-            "{} does not answer HELLO; towards a peer of the Python library use `.old_peer()` or `?peer=old`\n",
+            "{}: the peer does not answer HELLO; towards a peer of the Python library use `.old_peer()` or `?peer=old`\n",
             server.url
         )
     );
@@ -142,6 +142,7 @@ async fn a_wrong_secret_is_refused_by_a_python_server() {
     let server = Program::start(command).await;
     let mut client = example("client");
     client.arg(&server.url).args(["--secret", "another secret of 16 bytes"]);
+    client.args(["--security", "legacy", "--allow-weak-secret"]);
     let ended = run(client).await;
     assert_eq!(ended.code, Some(1));
     assert_eq!(ended.stderr, format!("authentication at {} failed: the secret is wrong\n", server.url));

@@ -51,7 +51,7 @@ use crate::mailbox::Mailbox;
 use crate::peer::Peer;
 use crate::registry::Registry;
 use crate::routes::Routes;
-use crate::secret::random_hex;
+use crate::secret::{Secret, random_hex};
 use crate::service::{Door, Hook, Service};
 use crate::session::Config;
 
@@ -186,9 +186,13 @@ impl Endpoint {
             });
         }
         if let Some(Secrets { legacy, secure }) = start.secrets {
-            // A passphrase takes its time, and connections of others live on this thread.
-            let keys = tokio::task::spawn_blocking(move || Keys::derive(&secure)).await;
-            let keys = keys.map_err(|_| Error::ShutDown)??;
+            let keys = if secure.iter().any(Secret::is_passphrase) {
+                // It takes its time, and connections of others live on this thread.
+                let keys = tokio::task::spawn_blocking(move || Keys::derive(&secure)).await;
+                keys.map_err(|_| Error::ShutDown)??
+            } else {
+                Keys::derive(&secure)?
+            };
             endpoint.authenticator = Some(Authenticator::new(legacy, keys).start());
         }
         Ok(endpoint)

@@ -11,13 +11,13 @@
 //! ```
 //! Trust begins with the first record of the other side that opens, not with its message: that can be a recording.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tracing::{debug, warn};
 
 use crate::frame::Format;
-use crate::framing::{Framer, Framing};
+use crate::framing::Framing;
 use crate::id::{DataId, Level, ServiceId, Status};
 use crate::message::{Header, Json};
 use crate::secure::{Accepted, Channel, Initiator, Offer, Refused};
@@ -29,7 +29,7 @@ use crate::session::requests::Origin;
 use crate::session::{Role, Session};
 
 /// How long a client waits for the server's part of the handshake (protocol.md 5.2).
-const HANDSHAKE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The handshake of one line.
 #[derive(Debug, Default)]
@@ -162,7 +162,6 @@ impl Session {
             Ok(records) => {
                 self.records = Some(Box::new(records));
                 self.set_framing(Framing::Length);
-                self.framer = Framer::new(Framing::Length);
                 self.progress.get_or_insert(now);
             }
             Err(Refused) => self.close(CloseReason::BadRecord),
