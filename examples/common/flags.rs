@@ -47,7 +47,7 @@ pub struct ServerFlags {
 #[derive(Args, Debug)]
 pub struct SecretFlags {
     /// The secret that both sides know: `keygen` makes one. Others on this machine can see the arguments of a program, so an
-    /// environment variable is better: SOCKETPROTO_SECRET is taken where no flag names a secret
+    /// environment variable is better: `SOCKETPROTO_SECRET` is taken where no flag names a secret
     #[arg(long = "secret", value_name = "TEXT", group = "of_both")]
     pub text: Option<HiddenText>,
     /// The environment variable that holds it
