@@ -39,11 +39,21 @@ pub(super) struct Pump {
     finished: bool,
     /// What is told to a line that puts whole frames together, and by it.
     notes: Option<Arc<Notes>>,
+    /// What such a line had yet to send when it was last looked at.
+    unsent: usize,
 }
 
 impl Pump {
     pub(super) fn new(stream: Box<dyn Stream>, notes: Option<Arc<Notes>>) -> Self {
-        Self { stream, input: BytesMut::new(), unflushed: false, moved: false, finished: false, notes }
+        Self {
+            stream,
+            input: BytesMut::new(),
+            unflushed: false,
+            moved: false,
+            finished: false,
+            notes,
+            unsent: 0,
+        }
     }
 
     /// Whether the line carries whole frames.
@@ -85,7 +95,11 @@ impl Pump {
             if let Some(notes) = &self.notes {
                 notes.set_max_frame(session.frame_limit());
             }
-            match self.poll_read(Some(session), cx) {
+            let read = self.poll_read(Some(session), cx);
+            if let Some(notes) = self.notes.as_ref().filter(|notes| notes.take_heard()) {
+                session.handle_sign_of_life(notes.received(), now);
+            }
+            match read {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(0)) => return Err(CloseReason::Peer),
                 Poll::Ready(Ok(_)) => {
@@ -132,7 +146,13 @@ impl Pump {
     ) -> Result<(), CloseReason> {
         while !session.poll_transmit().is_empty() {
             match Pin::new(&mut self.stream).poll_write(cx, session.poll_transmit()) {
-                Poll::Pending => return Ok(()),
+                Poll::Pending => {
+                    let unsent = self.notes.as_ref().map_or(0, |notes| notes.unsent());
+                    if mem::replace(&mut self.unsent, unsent) != unsent {
+                        session.handle_progress(now);
+                    }
+                    return Ok(());
+                }
                 Poll::Ready(Ok(0)) => return Err(CloseReason::Peer),
                 Poll::Ready(Ok(sent)) => session.handle_sent(sent, now),
                 Poll::Ready(Err(error)) => return Err(self.not_written(&error, cx)),

@@ -21,6 +21,7 @@ mod calls;
 mod config;
 pub(crate) mod dispatch;
 pub(crate) mod event;
+mod heartbeat;
 mod hello;
 mod inbox;
 mod life;
@@ -53,6 +54,7 @@ use crate::session::auth::Auth;
 use crate::session::budget::Budget;
 use crate::session::calls::{Asked, Calls};
 use crate::session::dispatch::Dispatch;
+use crate::session::heartbeat::Heartbeat;
 use crate::session::hello::Agreement;
 use crate::session::posts::Posts;
 use crate::session::requests::Requests;
@@ -125,6 +127,7 @@ pub(crate) struct Session {
     login_begun: bool,
     /// When bytes that still wait were last seen to move.
     progress: Option<Instant>,
+    heartbeat: Heartbeat,
     protocol_errors: Budget,
     non_finite_warned: bool,
     counters: Counters,
@@ -161,6 +164,7 @@ impl Session {
             trust: None,
             login_begun: false,
             progress: None,
+            heartbeat: Heartbeat::new(limits.heartbeat_interval, now),
             protocol_errors: Budget::new(limits.protocol_errors, now),
             non_finite_warned: false,
             counters: Counters::default(),
@@ -193,6 +197,12 @@ impl Session {
     /// Takes bytes from the line: as many as belong to whole frames that may be judged now. What is left stays in
     /// `input` for the next time.
     pub(crate) fn handle_input(&mut self, input: &mut BytesMut, now: Instant) {
+        self.heartbeat.hear(input.len(), now);
+        self.take_input(input, now);
+        self.heartbeat.leave(input.len());
+    }
+
+    fn take_input(&mut self, input: &mut BytesMut, now: Instant) {
         while self.wants_input() {
             let limit = self.frame_limit();
             let Some(deframer) = &mut self.deframer else {
@@ -372,12 +382,14 @@ impl Session {
         if due(self.write_deadline()) {
             self.close(CloseReason::WriteTimeout);
         }
+        self.beat(now);
     }
 
     /// Reports that the first bytes of `poll_transmit` have left.
     pub(crate) fn handle_sent(&mut self, bytes: usize, now: Instant) {
         self.out.advance(bytes.min(self.out.len()));
         self.sent += bytes as u64;
+        self.heartbeat.say(bytes, self.sent, now);
         while let Some(call) = self.posts.taken(self.sent) {
             self.completed(call, Ok(Done::Sent));
         }
@@ -425,6 +437,7 @@ impl Session {
             self.first_byte,
             self.trust,
             self.write_deadline(),
+            self.heartbeat_deadline(),
         ])
     }
 }

@@ -30,6 +30,15 @@ impl Session {
         self.ready && self.closed.is_none()
     }
 
+    /// Whether another session follows at once on the same line, since that has no end of its own.
+    pub(crate) fn begins_again(&self) -> bool {
+        match self.closed {
+            Some(CloseReason::PeerRestarted) => true,
+            Some(CloseReason::HeartbeatTimeout) => self.config.serial,
+            _ => false,
+        }
+    }
+
     /// Whether a request has yet to be answered.
     pub(crate) fn is_running(&self, request: RequestId) -> bool {
         self.requests.is_running(request)
