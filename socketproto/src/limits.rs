@@ -61,7 +61,7 @@ pub struct Limits {
     /// two pings in half of that one may get lost. [`Duration::MAX`] here and below: never.
     pub heartbeat_interval: Duration,
     /// Time without a byte, pings included, after which a peer is taken for dead and disconnected: 45 s, three times the
-    /// interval above (MQTT allows one and a half, RabbitMQ two); at least twice.
+    /// interval above (MQTT allows one and a half, AMQP two); at least twice.
     pub heartbeat_timeout: Duration,
     /// Time a handler may take: 30 s; then its caller gets status 2.
     pub handler_timeout: Duration,

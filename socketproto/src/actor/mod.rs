@@ -18,6 +18,7 @@ pub(crate) mod handler;
 mod lifeline;
 pub(crate) mod listener;
 mod memory;
+mod overrun;
 mod own_thread;
 mod pump;
 mod repeats;
