@@ -284,6 +284,59 @@ mod tests {
         assert!(pump.has_moved() && !pump.has_moved());
     }
 
+    /// A line that puts whole frames together: what it reads and writes is shown by its notes alone.
+    #[cfg(feature = "websocket")]
+    struct Whole;
+
+    #[cfg(feature = "websocket")]
+    impl AsyncRead for Whole {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[cfg(feature = "websocket")]
+    impl AsyncWrite for Whole {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[cfg(feature = "websocket")]
+    #[test]
+    fn what_a_line_of_whole_frames_does_with_a_part_of_one_is_seen() {
+        let notes = Arc::new(Notes::default());
+        let mut pump = Pump::new(Box::new(Whole), Some(Arc::clone(&notes)));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let start = Instant::now();
+        let minutes = |count: u64| start + std::time::Duration::from_secs(60 * count);
+        let mut client = Session::new(config(Role::Client), start);
+        // Its HELLO has yet to leave, and is behind a frame that is leaving.
+        for (count, unsent) in (1..).zip([900, 800, 700]) {
+            notes.set_unsent(unsent);
+            assert_eq!(pump.write(&mut client, &mut cx, minutes(count)), Ok(()));
+            assert!(client.write_deadline().is_some_and(|due| due > minutes(count)), "{unsent}");
+        }
+        let due = client.write_deadline();
+        assert_eq!(pump.write(&mut client, &mut cx, minutes(9)), Ok(()));
+        assert_eq!(client.write_deadline(), due, "nothing has moved");
+
+        notes.set_heard();
+        notes.add_received(5);
+        assert_eq!(pump.read(&mut client, &mut cx, minutes(10)), Ok(()));
+        assert_eq!(client.last_heard(), minutes(10));
+        assert_eq!(pump.read(&mut client, &mut cx, minutes(11)), Ok(()));
+        assert_eq!(client.last_heard(), minutes(10), "nothing has come");
+    }
+
     #[test]
     fn an_idle_line_keeps_what_has_come_and_little_more() {
         let (ours, _theirs) = tokio::io::duplex(1);

@@ -101,15 +101,21 @@ impl Session {
         self.heartbeat.leave(unfinished);
     }
 
+    /// When a byte last came.
+    #[cfg(test)]
+    pub(crate) fn last_heard(&self) -> Instant {
+        self.heartbeat.heard
+    }
+
     /// Whether the peer has begun a frame, and has yet to send the rest.
     fn is_receiving(&self) -> bool {
         self.heartbeat.left > 0 || self.deframer.as_ref().is_some_and(|deframer| deframer.pending() > 0)
     }
 
-    /// When to look whether the peer is silent; only where it can be asked.
+    /// When to look whether the peer is silent; only where it can be asked: HELLO has said so, and it would be answered.
     #[inline]
     pub(super) fn heartbeat_deadline(&self) -> Option<Instant> {
-        let can_ask = self.agreement.heartbeat && self.ready && !self.is_gated();
+        let can_ask = self.agreement.heartbeat && !self.is_gated();
         can_ask.then_some(self.heartbeat.look)
     }
 

@@ -86,7 +86,7 @@ impl Session {
         }
     }
 
-    pub(super) fn write_deadline(&self) -> Option<Instant> {
+    pub(crate) fn write_deadline(&self) -> Option<Instant> {
         // Where nobody has been heard yet, nobody has to read.
         let progress = self.progress.filter(|_| self.presence.heard || !self.config.serial);
         progress.map(|progress| after(progress, self.config.limits.write_timeout))
