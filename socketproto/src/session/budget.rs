@@ -22,7 +22,7 @@ impl Budget {
         let seconds = now.saturating_duration_since(self.refilled).as_secs();
         let gained = u32::try_from(seconds).unwrap_or(u32::MAX);
         self.left = self.left.saturating_add(gained).min(self.size);
-        self.refilled += Duration::from_secs(u64::from(gained));
+        self.refilled = after(self.refilled, Duration::from_secs(u64::from(gained)));
         match self.left.checked_sub(1) {
             Some(left) => {
                 self.left = left;
@@ -78,7 +78,8 @@ impl Earliest {
 /// The time this much later, or [`NEVER`].
 #[inline]
 pub(crate) fn after(now: Instant, duration: Duration) -> Instant {
-    now + duration.min(NEVER)
+    // No clock ends so soon; where one did, what never comes would be due.
+    now.checked_add(duration.min(NEVER)).unwrap_or(now)
 }
 
 #[cfg(test)]

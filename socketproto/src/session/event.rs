@@ -234,3 +234,9 @@ pub(crate) struct Counters {
     /// Messages that waited for `receive` until there was no room.
     pub(crate) overflowed: u64,
 }
+
+/// Counts one more.
+#[inline]
+pub(super) fn count(counter: &mut u64) {
+    *counter = counter.saturating_add(1);
+}

@@ -17,7 +17,7 @@ use crate::id::{DataId, ServiceId, Status};
 use crate::message::{Header, Json};
 use crate::session::Session;
 use crate::session::budget::after;
-use crate::session::event::CloseReason;
+use crate::session::event::{CloseReason, count};
 use crate::session::receive::origin;
 
 /// A look that comes so much too late says that this thread was held up: what the peer said may have yet to be read.
@@ -170,8 +170,9 @@ impl Session {
     /// How long nothing is heard before the peer is asked.
     fn heartbeat_wait(&self) -> Duration {
         let interval = self.config.limits.heartbeat_interval;
-        let step = interval / (SPREAD * u32::from(u8::MAX));
-        interval.saturating_add(step * u32::from(self.own_digits()))
+        // 255 is the most that two digits say.
+        let step = interval.checked_div(SPREAD * 255).unwrap_or_default();
+        interval.saturating_add(step.saturating_mul(self.own_digits().into()))
     }
 
     fn ping(&mut self, now: Instant) {
@@ -181,7 +182,7 @@ impl Session {
         if self.out.len() == unsent {
             return;
         }
-        let end = self.sent + self.out.len() as u64;
+        let end = self.sent.saturating_add(self.out.len() as u64);
         self.heartbeat.asked.get_or_insert(Asked { last: now, end, left: None }).last = now;
     }
 
@@ -228,7 +229,7 @@ impl Session {
                 self.peer_restarted(Some((*header, data.clone(), format)));
             }
             Some(_) => {}
-            None => self.counters.unhandled += 1,
+            None => count(&mut self.counters.unhandled),
         }
     }
 }

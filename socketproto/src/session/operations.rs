@@ -28,7 +28,10 @@ impl Session {
                 message_id: None,
             };
             match self.send(&header, &new.data, self.format, now) {
-                Ok(()) => self.posts.written(new.call, deadline, self.sent + self.out.len() as u64),
+                Ok(()) => {
+                    let end = self.sent.saturating_add(self.out.len() as u64);
+                    self.posts.written(new.call, deadline, end);
+                }
                 Err(error) => self.completed(new.call, Err(CallFailure::NotSendable(error.to_string()))),
             }
         }
@@ -64,7 +67,7 @@ impl Session {
             Put::Kept { dropped: 0 } => {}
             Put::Kept { dropped } => {
                 let first = self.counters.overflowed == 0;
-                self.counters.overflowed += dropped;
+                self.counters.overflowed = self.counters.overflowed.saturating_add(dropped);
                 let message = self.config.dispatch.describe(&header);
                 if first {
                     warn!(%message, "too many messages wait for `receive`, the oldest are dropped; further ones are logged at debug level");

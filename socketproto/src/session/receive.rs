@@ -12,7 +12,7 @@ use crate::id::{DataId, ServiceId, Status};
 use crate::message::{Header, Json, Message};
 use crate::session::calls::Match;
 use crate::session::dispatch::{Route, Untaken};
-use crate::session::event::{CloseReason, Done, Event, Incoming, RequestId};
+use crate::session::event::{CloseReason, Done, Event, Incoming, RequestId, count};
 use crate::session::requests::{Origin, Parked};
 use crate::session::{Exchange, Role, Session};
 
@@ -103,7 +103,7 @@ impl Session {
     }
 
     fn malformed(&mut self, reason: &str, now: Instant) {
-        self.counters.malformed += 1;
+        count(&mut self.counters.malformed);
         if self.counters.malformed == 1 {
             warn!(reason, "malformed frame dropped; further ones are logged at debug level");
         } else {
@@ -114,7 +114,7 @@ impl Session {
 
     /// A damaged request is never run; where it can be told whose it was, its caller hears of it.
     fn damaged(&mut self, envelope: Option<Header>, format: Format, now: Instant) {
-        self.counters.checksum += 1;
+        count(&mut self.counters.checksum);
         let first = self.counters.checksum == 1;
         // What a damaged envelope says may be wrong as well.
         let message = envelope.map(|header| self.config.dispatch.describe(&header));
@@ -151,7 +151,7 @@ impl Session {
         let response = self.config.dispatch.response_of(header.service_id);
         let origin = response.map(|response| origin(response, &header, format));
         if !self.may_pass(header.service_id, header.data_id) {
-            self.counters.gated += 1;
+            count(&mut self.counters.gated);
             debug!(message = %self.config.dispatch.describe(&header), "refused: not authenticated");
             if let Some(origin) = origin {
                 self.refuse(&origin, Status::AUTHENTICATION_REQUIRED, now);
@@ -245,7 +245,7 @@ impl Session {
             trace!(message = %self.config.dispatch.describe(&header), "kept for `receive`");
             self.buffer(header, data);
         } else {
-            self.counters.unhandled += 1;
+            count(&mut self.counters.unhandled);
             debug!(message = %self.config.dispatch.describe(&header), "nobody takes this message");
         }
         if let Some(origin) = origin {
@@ -265,13 +265,13 @@ impl Session {
                 self.send_calls(now);
             }
             Match::Late => {
-                self.counters.late += 1;
+                count(&mut self.counters.late);
                 debug!(message = %self.config.dispatch.describe(&header), "the call it answers is over");
                 self.send_calls(now);
             }
             Match::NeverIssued => self.malformed("a response whose message_id was never issued", now),
             Match::None if !self.may_pass(header.service_id, header.data_id) => {
-                self.counters.gated += 1;
+                count(&mut self.counters.gated);
                 let message = self.config.dispatch.describe(&header);
                 // Nobody else hears of it: the program waits for a message that has come.
                 if self.counters.gated == 1 && self.config.role == Role::Client {
