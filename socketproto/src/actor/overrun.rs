@@ -54,7 +54,7 @@ impl Watch {
 }
 
 impl Overrun {
-    /// What an asynchronous method did in one go.
+    /// What an async method did in one go.
     pub(super) fn of_step(began: Instant, now: Instant) -> Option<Self> {
         let mut watch = Watch::default();
         watch.begin(began);
