@@ -102,7 +102,7 @@ impl Session {
     }
 
     /// When a byte last came.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "websocket"))]
     pub(crate) fn last_heard(&self) -> Instant {
         self.heartbeat.heard
     }
