@@ -15,6 +15,7 @@ mod descriptors;
 mod dialogues;
 mod examples;
 mod failures;
+mod heartbeat;
 mod hooks_and_rules;
 mod hosted;
 mod layers;
