@@ -192,6 +192,19 @@ fn check_limits(limits: &Limits) -> Result<()> {
         );
         return Err(Error::Config { setting: "limits.max_frame", reason: reason.into() });
     }
+    if limits.heartbeat_interval.is_zero() {
+        return Err(Error::Config {
+            setting: "limits.heartbeat_interval",
+            reason: "0 would ping all the time; Duration::MAX, here and in heartbeat_timeout, never".into(),
+        });
+    }
+    if limits.heartbeat_timeout < limits.heartbeat_interval.saturating_mul(2) {
+        let reason = format!(
+            "{:?} is less than twice heartbeat_interval of {:?}: no ping could be answered in time",
+            limits.heartbeat_timeout, limits.heartbeat_interval
+        );
+        return Err(Error::Config { setting: "limits.heartbeat_timeout", reason: reason.into() });
+    }
     if limits.max_in_flight == 0 {
         return Err(Error::Config {
             setting: "limits.max_in_flight",

@@ -56,6 +56,13 @@ pub struct Limits {
     pub max_memory: usize,
     /// Time without progress while bytes wait to be sent: 30 s; then the peer is a slow reader and is disconnected.
     pub write_timeout: Duration,
+    /// Time without a byte after which a peer is pinged, where both sides can: 15 s. Proxies and firewalls that forget idle
+    /// lines mostly do so after 60 s or more, and brokers of MQTT and AMQP expect a sign of life about once a minute; of
+    /// two pings in half of that one may get lost. [`Duration::MAX`] here and below: never.
+    pub heartbeat_interval: Duration,
+    /// Time without a byte, pings included, after which a peer is taken for dead and disconnected: 45 s, three times the
+    /// interval above (MQTT allows one and a half, AMQP two); at least twice.
+    pub heartbeat_timeout: Duration,
     /// Time a handler may take: 30 s; then its caller gets status 2.
     pub handler_timeout: Duration,
     /// Damaged or malformed frames a peer may send at once: 32, refilled by one a second. More disconnects it.
@@ -96,6 +103,8 @@ impl Default for Limits {
             max_buffered_bytes: 256 * KIB,
             max_memory: 256 * MIB,
             write_timeout: Duration::from_secs(30),
+            heartbeat_interval: Duration::from_secs(15),
+            heartbeat_timeout: Duration::from_secs(45),
             handler_timeout: Duration::from_secs(30),
             protocol_errors: 32,
             max_connections: 10_000,

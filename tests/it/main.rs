@@ -16,6 +16,7 @@ mod dialogues;
 mod example_secrets;
 mod examples;
 mod failures;
+mod heartbeat;
 mod hooks_and_rules;
 mod hosted;
 mod layers;

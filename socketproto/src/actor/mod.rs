@@ -19,6 +19,7 @@ mod keys;
 mod lifeline;
 pub(crate) mod listener;
 mod memory;
+mod overrun;
 mod own_thread;
 mod pump;
 mod repeats;

@@ -147,6 +147,8 @@ pub(crate) enum CloseReason {
     TrustTimeout,
     /// Bytes waited and none left.
     WriteTimeout,
+    /// No byte came, although it was asked for.
+    HeartbeatTimeout,
     TooManyProtocolErrors,
     /// What every new peer knows was not answered.
     PeerTooOld(&'static str),
@@ -209,6 +211,9 @@ impl fmt::Display for CloseReason {
             Self::FirstByteTimeout => f.write_str("no first byte within first_byte_timeout"),
             Self::TrustTimeout => f.write_str("not authenticated within trust_timeout"),
             Self::WriteTimeout => f.write_str("slow reader: no byte could be sent within write_timeout"),
+            Self::HeartbeatTimeout => {
+                f.write_str("the peer is silent: no byte came within heartbeat_timeout, though it was pinged")
+            }
             Self::TooManyProtocolErrors => {
                 f.write_str("more damaged or malformed frames than protocol_errors")
             }

@@ -23,6 +23,7 @@ mod calls;
 mod config;
 pub(crate) mod dispatch;
 pub(crate) mod event;
+mod heartbeat;
 mod hello;
 mod inbox;
 mod life;
@@ -57,6 +58,7 @@ use crate::session::auth::Auth;
 use crate::session::budget::Budget;
 use crate::session::calls::{Asked, Calls};
 use crate::session::dispatch::Dispatch;
+use crate::session::heartbeat::Heartbeat;
 use crate::session::hello::Agreement;
 use crate::session::posts::Posts;
 use crate::session::records::Records;
@@ -141,6 +143,7 @@ pub(crate) struct Session {
     login_begun: bool,
     /// When bytes that still wait were last seen to move.
     progress: Option<Instant>,
+    heartbeat: Heartbeat,
     protocol_errors: Budget,
     non_finite_warned: bool,
     counters: Counters,
@@ -182,6 +185,7 @@ impl Session {
             trust: None,
             login_begun: false,
             progress: None,
+            heartbeat: Heartbeat::new(limits.heartbeat_interval, now),
             protocol_errors: Budget::new(limits.protocol_errors, now),
             non_finite_warned: false,
             counters: Counters::default(),
@@ -214,6 +218,12 @@ impl Session {
     /// Takes bytes from the line: as many as belong to whole frames that may be judged now. What is left stays in
     /// `input` for the next time.
     pub(crate) fn handle_input(&mut self, input: &mut BytesMut, now: Instant) {
+        self.heartbeat.hear(input.len(), now);
+        self.take_input(input, now);
+        self.heartbeat.leave(input.len());
+    }
+
+    fn take_input(&mut self, input: &mut BytesMut, now: Instant) {
         if self.records.is_none() {
             self.take_frames(input, now);
             if self.handshake.is_judged() && !input.is_empty() {
@@ -437,6 +447,7 @@ impl Session {
         if due(self.write_deadline()) {
             self.close(CloseReason::WriteTimeout);
         }
+        self.beat(now);
     }
 
     /// Reports that the first bytes of `poll_transmit` have left.
@@ -448,6 +459,7 @@ impl Session {
             Some(_) => 0,
         };
         self.sent = self.sent.saturating_add(left);
+        self.heartbeat.say(bytes, self.sent, now);
         while let Some(call) = self.posts.taken(self.sent) {
             self.completed(call, Ok(Done::Sent));
         }
@@ -500,6 +512,7 @@ impl Session {
             self.first_byte,
             self.trust,
             self.write_deadline(),
+            self.heartbeat_deadline(),
         ])
     }
 }

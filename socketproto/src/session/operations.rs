@@ -35,7 +35,7 @@ impl Session {
     }
 
     /// Bytes of frames that have been written since the line began.
-    fn written(&self) -> u64 {
+    pub(super) fn written(&self) -> u64 {
         let waiting = self.records.as_ref().map_or(self.out.len() as u64, |records| records.unsent());
         self.sent.saturating_add(waiting)
     }

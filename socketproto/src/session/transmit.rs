@@ -214,6 +214,14 @@ impl Session {
         Fault::callback_error(message).data()
     }
 
+    /// The line takes nothing, and yet bytes move that it has taken before: it has to send a whole frame of them first.
+    pub(crate) fn handle_progress(&mut self, now: Instant) {
+        if let Some(progress) = &mut self.progress {
+            *progress = now;
+        }
+        self.heartbeat.say(1, self.sent, now);
+    }
+
     /// Appends one frame to what is to be sent.
     #[inline]
     pub(super) fn send(

@@ -30,6 +30,7 @@ fn actor() -> HandlerActor<Waits> {
         queue: VecDeque::new(),
         aside: Vec::new(),
         replies: Replies::default(),
+        watch: Watch::default(),
         _alive: Lifeline::new().alive().unwrap(),
     }
 }

@@ -8,6 +8,8 @@ mod calls;
 mod dialogue;
 mod garbage;
 mod gate;
+mod heartbeat;
+mod heartbeat_pair;
 mod limits;
 mod lines;
 mod load;
@@ -37,7 +39,7 @@ const OURS: &str = "00000000000000aa";
 const HELLO: &str =
     r#"{"session":"00000000000000bb","features":["message_id"],"max_frame":100000,"max_in_flight":2}"#;
 /// The HELLO of the default limits.
-const OUR_HELLO: &str = r#"{"session":"00000000000000aa","features":["message_id","cancel"],"max_frame":8388608,"max_in_flight":256}"#;
+const OUR_HELLO: &str = r#"{"session":"00000000000000aa","features":["message_id","heartbeat","cancel"],"max_frame":8388608,"max_in_flight":256}"#;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -335,6 +337,11 @@ impl Line {
     /// Lets time pass, and the session act whenever it asked to.
     #[track_caller]
     fn wait(&mut self, time: Duration, expected: &str) {
+        assert_eq!(self.pass(time).join(" | "), expected);
+    }
+
+    /// The same, and what comes of it.
+    fn pass(&mut self, time: Duration) -> Vec<String> {
         let end = self.now + time;
         let mut log = Vec::new();
         let mut turns = 0;
@@ -346,7 +353,7 @@ impl Line {
             log.extend(self.drive());
         }
         self.now = end;
-        assert_eq!(log.join(" | "), expected);
+        log
     }
 
     // What comes of it
@@ -433,6 +440,8 @@ fn message(text: &str) -> Message {
     let service_id = match service_id {
         "hello" => ServiceId::HELLO_REQUEST,
         "hello-answer" => ServiceId::HELLO_RESPONSE,
+        "ping" => ServiceId::HEARTBEAT_REQUEST,
+        "pong" => ServiceId::HEARTBEAT_RESPONSE,
         "cancel" => ServiceId::CANCEL,
         number => ServiceId::new(number.parse().unwrap()),
     };
@@ -463,6 +472,8 @@ fn show(message: &Message) -> String {
     let service_id = match *service_id {
         ServiceId::HELLO_REQUEST => "hello".to_owned(),
         ServiceId::HELLO_RESPONSE => "hello-answer".to_owned(),
+        ServiceId::HEARTBEAT_REQUEST => "ping".to_owned(),
+        ServiceId::HEARTBEAT_RESPONSE => "pong".to_owned(),
         ServiceId::CANCEL => "cancel".to_owned(),
         other => other.value().to_string(),
     };

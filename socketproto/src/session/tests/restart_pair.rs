@@ -220,7 +220,7 @@ impl Pair {
         }
         match self.ends[at].session.close_reason() {
             None => {}
-            Some(CloseReason::PeerRestarted) => self.reopen(at),
+            Some(_) if self.ends[at].session.begins_again() => self.reopen(at),
             // The test closes it and is about to open it again.
             Some(CloseReason::Peer) => {}
             Some(reason) => panic!("the line of end {at} ends: {reason}"),
