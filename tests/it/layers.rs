@@ -41,6 +41,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "backoff",
             "event",
             "id",
+            "limits",
             "fault",
             "contain",
             "error",

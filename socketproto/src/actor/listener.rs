@@ -18,21 +18,19 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::actor::Endpoint;
+use crate::actor::admission::Admission;
 use crate::actor::connection::{Connection, Drain};
 use crate::actor::listener::newcomer::{Newcomer, Place};
 use crate::actor::repeats::Repeats;
 use crate::actor::spread::Spread;
 use crate::actor::workers::HOME;
+use crate::limits::Limit;
 use crate::link::Link;
 use crate::peer::Peer;
 use crate::transport::{self, Connected};
 
 /// Connections accepted in one turn; then those that are there have theirs.
 const ACCEPTS_PER_TURN: usize = 64;
-/// The wait after an error of accept, doubled with each further one (protocol.md section 8).
-const MIN_BACKOFF: Duration = Duration::from_millis(10);
-const MAX_BACKOFF: Duration = Duration::from_secs(1);
-
 /// An error of accept after this time without one is told as a new one.
 const FORGIVEN: Duration = Duration::from_secs(60);
 
@@ -123,13 +121,11 @@ pub(crate) struct Listener {
     spread: Spread,
     peers: Peers,
     next: u64,
-    per_address: FxHashMap<IpAddr, usize>,
-    max_connections: usize,
+    admission: Admission,
     backoff: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
     /// The errors of accept, and when the last one came.
     failed: (Repeats, Option<Instant>),
-    refused: u64,
     shutdown_until: Option<Instant>,
     /// How long the connections of other threads may take to end.
     patience: Option<Pin<Box<Sleep>>>,
@@ -153,6 +149,7 @@ impl Listener {
         endpoint: Arc<Endpoint>,
         peers: Peers,
         closed: CancellationToken,
+        counts_loopback: bool,
     ) -> Addr<Self> {
         let (ending, until) = (endpoint.workers.ending(), closed.clone());
         let addr = Self::create(|ctx| {
@@ -160,20 +157,21 @@ impl Listener {
             ctx.spawn(Accept);
             let descriptors =
                 transport::descriptor_limit().map(|limit| limit.saturating_sub(SPARE_DESCRIPTORS));
-            let max_connections = endpoint.config.limits.max_connections;
+            let limits = &endpoint.config.limits;
+            let max_connections =
+                descriptors.map_or(limits.max_connections, |free| free.min(limits.max_connections));
+            let (secret, backoff) = (endpoint.config.secret, limits.accept_backoff);
             Self {
                 listener: Some(listener),
                 spread: Spread::new(endpoint.workers.len()),
-                max_connections: descriptors.map_or(max_connections, |free| free.min(max_connections)),
+                admission: Admission::new(limits, max_connections, secret, counts_loopback),
                 endpoint,
                 connections: FxHashMap::default(),
                 peers,
                 next: 0,
-                per_address: FxHashMap::default(),
-                backoff: MIN_BACKOFF,
+                backoff,
                 waiting: None,
                 failed: Default::default(),
-                refused: 0,
                 shutdown_until: None,
                 patience: None,
                 ending: None,
@@ -195,13 +193,14 @@ impl Listener {
             let Some(listener) = &mut self.listener else { return Poll::Pending };
             match std::task::ready!(listener.poll_accept(cx)) {
                 Ok(line) => {
-                    self.backoff = MIN_BACKOFF;
+                    self.backoff = self.endpoint.config.limits.accept_backoff;
                     self.admit(line, &addr);
                 }
                 Err(error) => {
                     self.tell_failure(&error.to_string());
                     self.waiting = Some(Box::pin(tokio::time::sleep(self.backoff)));
-                    self.backoff = (self.backoff * 2).min(MAX_BACKOFF);
+                    self.backoff =
+                        self.backoff.saturating_mul(2).min(self.endpoint.config.limits.max_accept_backoff);
                 }
             }
         }
@@ -217,6 +216,7 @@ impl Listener {
         }
         let tell = repeats.add(error);
         let (wait, failures) = (self.backoff, repeats.count());
+        self.endpoint.tally.count(Limit::AcceptBackoff);
         if tell {
             warn!(error, failures, ?wait, "cannot accept; repeated failures are logged at debug level");
         } else {
@@ -225,21 +225,14 @@ impl Listener {
     }
 
     fn admit(&mut self, line: Connected, addr: impl Fn() -> Addr<Self>) {
-        if let Some(limit) = self.exceeded(&line) {
-            self.refused += 1;
-            if self.refused == 1 {
-                warn!(peer = %line.peer, limit, "connection refused; further ones are logged at debug level");
-            } else {
-                debug!(peer = %line.peer, limit, refused = self.refused, "connection refused");
-            }
-            return;
-        }
+        let now = Instant::now().into_std();
+        let admitted = match self.admission.admit(line.ip, &self.endpoint.penalties, now) {
+            Ok(admitted) => admitted,
+            Err(breach) => return self.endpoint.tally.note(&breach, &line.peer, now),
+        };
         info!(peer = %line.peer, "connection accepted");
         let (id, ip) = (self.next, line.ip);
         self.next += 1;
-        if let Some(ip) = ip {
-            *self.per_address.entry(ip).or_default() += 1;
-        }
         let endpoint = Arc::clone(&self.endpoint);
         let workers = self.endpoint.workers.list();
         let worker = if line.any_thread {
@@ -247,10 +240,11 @@ impl Listener {
         } else {
             self.spread.count(HOME)
         };
-        let link = Arc::new(Link::new(Arc::clone(&line.peer), Arc::clone(&endpoint.routes)));
+        let mark = endpoint.config.limits.unsent_mark;
+        let link = Arc::new(Link::new(Arc::clone(&line.peer), Arc::clone(&endpoint.routes), mark));
         self.peers.lock().insert(id, Peer::of_endpoint(Arc::clone(&link)));
         let place = Place { id, listener: addr() };
-        let newcomer = Newcomer { line, link, endpoint, worker, peers: self.peers.clone(), place };
+        let newcomer = Newcomer { line, admitted, link, endpoint, worker, peers: self.peers.clone(), place };
         let addr = if worker == HOME {
             Some(newcomer.begin())
         } else {
@@ -261,30 +255,11 @@ impl Listener {
         self.connections.insert(id, Member { addr, ip, worker });
     }
 
-    /// The limit that one more connection would exceed.
-    fn exceeded(&self, line: &Connected) -> Option<&'static str> {
-        let limits = &self.endpoint.config.limits;
-        let from_there = line.ip.filter(|ip| !ip.is_loopback()).and_then(|ip| self.per_address.get(&ip));
-        if self.connections.len() >= self.max_connections {
-            Some("max_connections")
-        } else if from_there.is_some_and(|count| *count >= limits.max_connections_per_address) {
-            Some("max_connections_per_address")
-        } else {
-            None
-        }
-    }
-
     fn forget(&mut self, id: u64) {
         self.peers.lock().remove(&id);
         let Some(Member { ip, worker, .. }) = self.connections.remove(&id) else { return };
         self.spread.release(worker);
-        let Some(ip) = ip else { return };
-        if let Some(count) = self.per_address.get_mut(&ip) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_address.remove(&ip);
-            }
-        }
+        self.admission.release(ip);
     }
 
     /// The services end behind the last connection.

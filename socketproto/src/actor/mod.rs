@@ -9,6 +9,7 @@
 //! All that is actix stays in this folder. Only `do_send` is used: actix neither bounds a mailbox by its capacity nor
 //! keeps the order of `send`; the bound is the credit of the session (`Limits::max_in_flight`).
 
+mod admission;
 pub(crate) mod authenticator;
 pub(crate) mod connection;
 pub(crate) mod connector;
@@ -19,6 +20,7 @@ mod lifeline;
 pub(crate) mod listener;
 mod memory;
 mod own_thread;
+mod penalties;
 mod pump;
 mod repeats;
 pub(crate) mod runtime;
@@ -39,11 +41,13 @@ use crate::actor::gatekeeper::Authorize;
 use crate::actor::handler::HandlerMessage;
 use crate::actor::lifeline::{Alive, Lifeline};
 use crate::actor::memory::Memory;
+use crate::actor::penalties::Penalties;
 use crate::actor::workers::Workers;
 use crate::contain::contain;
 use crate::error::{Error, Result};
 use crate::event::ConnectionEvent;
 use crate::fault::Fault;
+use crate::limits::Tally;
 use crate::peer::Peer;
 use crate::registry::Registry;
 use crate::routes::Routes;
@@ -132,6 +136,9 @@ pub(crate) struct Endpoint {
     authorize: Option<Authorize>,
     on_event: Option<OnEvent>,
     memory: Memory,
+    /// How often limits were exceeded.
+    pub(crate) tally: Arc<Tally>,
+    penalties: Penalties,
     lifeline: Lifeline,
     /// Dropped last: the threads may end with it.
     workers: Workers,
@@ -159,6 +166,8 @@ impl Endpoint {
         start.routes.settle(workers.threads());
         let mut endpoint = Self {
             memory: Memory::new(start.config.limits.max_memory),
+            tally: Arc::default(),
+            penalties: Penalties::new(&start.config.limits),
             config: start.config,
             routes: start.routes,
             handlers: Vec::new(),

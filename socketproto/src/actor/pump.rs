@@ -75,6 +75,7 @@ impl Pump {
         cx: &mut Context<'_>,
         now: Instant,
     ) -> Result<(), CloseReason> {
+        session.watch_pace(now);
         if !self.input.is_empty() {
             session.handle_input(&mut self.input, now);
         }
@@ -86,7 +87,12 @@ impl Pump {
                 notes.set_max_frame(session.frame_limit());
             }
             match self.poll_read(Some(session), cx) {
-                Poll::Pending => return Ok(()),
+                Poll::Pending => {
+                    if let Some(notes) = &self.notes {
+                        session.handle_partial(notes.received(), now);
+                    }
+                    return Ok(());
+                }
                 Poll::Ready(Ok(0)) => return Err(CloseReason::Peer),
                 Poll::Ready(Ok(_)) => {
                     self.moved = true;
@@ -209,7 +215,9 @@ fn farewell(reason: &CloseReason, is_server: bool) -> Farewell {
         CloseReason::Local if is_server => Farewell::GoingAway,
         CloseReason::Local | CloseReason::Peer | CloseReason::NotConnected => Farewell::Done,
         CloseReason::FrameTooLarge { .. } => Farewell::TooLarge(reason.to_string()),
-        CloseReason::MemoryExceeded | CloseReason::ServiceFailed => Farewell::Failed(reason.to_string()),
+        CloseReason::MemoryExceeded { .. } | CloseReason::ServiceFailed => {
+            Farewell::Failed(reason.to_string())
+        }
         _ => Farewell::Refused(reason.to_string()),
     }
 }

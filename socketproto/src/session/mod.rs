@@ -16,6 +16,7 @@
 //! bytes still in `poll_transmit` may be sent before the line is closed.
 
 mod auth;
+mod breaches;
 mod budget;
 mod calls;
 mod config;
@@ -26,6 +27,7 @@ mod inbox;
 mod life;
 mod memory;
 mod operations;
+mod pace;
 mod posts;
 mod receive;
 mod requests;
@@ -48,12 +50,14 @@ use tracing::debug;
 use crate::frame::Format;
 use crate::framing::{Deframer, Framer, Framing};
 use crate::id::{DataId, ServiceId, Status};
+use crate::limits::Breach;
 use crate::message::Json;
 use crate::session::auth::Auth;
 use crate::session::budget::Budget;
 use crate::session::calls::{Asked, Calls};
 use crate::session::dispatch::Dispatch;
 use crate::session::hello::Agreement;
+use crate::session::pace::Pace;
 use crate::session::posts::Posts;
 use crate::session::requests::Requests;
 use crate::session::restart::Presence;
@@ -126,6 +130,11 @@ pub(crate) struct Session {
     /// When bytes that still wait were last seen to move.
     progress: Option<Instant>,
     protocol_errors: Budget,
+    untrusted_frames: Budget,
+    /// Keys of the peer that were wrong.
+    wrong_keys: u32,
+    pace: Pace,
+    breaches: Vec<Breach>,
     non_finite_warned: bool,
     counters: Counters,
     presence: Presence,
@@ -161,7 +170,11 @@ impl Session {
             trust: None,
             login_begun: false,
             progress: None,
-            protocol_errors: Budget::new(limits.protocol_errors, now),
+            protocol_errors: Budget::new(limits.protocol_errors, limits.protocol_error_rate, now),
+            untrusted_frames: Budget::new(limits.untrusted_frames, limits.untrusted_frame_rate, now),
+            wrong_keys: 0,
+            pace: Pace::default(),
+            breaches: Vec::new(),
             non_finite_warned: false,
             counters: Counters::default(),
             presence: Presence::default(),
@@ -193,6 +206,7 @@ impl Session {
     /// Takes bytes from the line: as many as belong to whole frames that may be judged now. What is left stays in
     /// `input` for the next time.
     pub(crate) fn handle_input(&mut self, input: &mut BytesMut, now: Instant) {
+        let (mut is_new, mut is_partial) = (false, false);
         while self.wants_input() {
             let limit = self.frame_limit();
             let Some(deframer) = &mut self.deframer else {
@@ -207,13 +221,20 @@ impl Session {
             }
             deframer.set_max_frame(limit);
             match deframer.decode(input) {
-                Ok(Some(piece)) => self.handle_piece(piece, now),
-                Ok(None) => break,
+                Ok(Some(piece)) => {
+                    is_new = true;
+                    self.handle_piece(piece, now);
+                }
+                Ok(None) => {
+                    is_partial = true;
+                    break;
+                }
                 Err(error) => self.handle_framing_error(&error, now),
             }
         }
         self.check_ready(now);
         let buffered = input.len() + self.deframer.as_ref().map_or(0, Deframer::pending);
+        self.pace.see(if is_partial { buffered } else { 0 }, is_new, now);
         let limit = self.config.limits.untrusted_buffered;
         if self.is_gated() && !self.config.serial && buffered > limit {
             self.close(CloseReason::BufferTooLarge { found: buffered, limit, setting: "untrusted_buffered" });
@@ -364,13 +385,17 @@ impl Session {
             self.hello_unanswered(now);
         }
         if due(self.first_byte) {
-            self.close(CloseReason::FirstByteTimeout);
+            self.close(CloseReason::FirstByteTimeout(self.config.limits.first_byte_timeout));
         }
         if due(self.trust) {
-            self.close(CloseReason::TrustTimeout);
+            let (setting, limit) = self.trust_limit();
+            self.close(CloseReason::TrustTimeout { setting, limit });
+        }
+        if due(self.frame_deadline()) {
+            self.frame_too_slow();
         }
         if due(self.write_deadline()) {
-            self.close(CloseReason::WriteTimeout);
+            self.close(CloseReason::WriteTimeout(self.config.limits.write_timeout));
         }
     }
 
@@ -424,6 +449,7 @@ impl Session {
             self.hello.deadline(),
             self.first_byte,
             self.trust,
+            self.frame_deadline(),
             self.write_deadline(),
         ])
     }

@@ -53,6 +53,11 @@ impl Notes {
         self.received.load(Ordering::Relaxed) + self.unsent.load(Ordering::Relaxed)
     }
 
+    /// Bytes of a frame that is not whole yet.
+    pub(crate) fn received(&self) -> usize {
+        self.received.load(Ordering::Relaxed)
+    }
+
     /// Why the line is closed; the first word counts.
     pub(crate) fn say(&self, farewell: Farewell) {
         let _ = self.farewell.set(farewell);
