@@ -6,6 +6,8 @@ mod limit;
 
 use std::time::Duration;
 
+#[cfg(test)]
+pub(crate) use breach::Amount;
 pub(crate) use breach::Breach;
 pub use counts::LimitCounts;
 pub(crate) use counts::Tally;

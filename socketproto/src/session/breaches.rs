@@ -16,6 +16,13 @@ impl Session {
 
     /// The same where something could not be sent for a limit.
     pub(super) fn note_unsent(&mut self, error: &NotSent) {
+        if let Some(breach) = self.unsent_breach(error) {
+            self.note(breach);
+        }
+    }
+
+    /// The limit for which something could not be sent.
+    pub(super) fn unsent_breach(&self, error: &NotSent) -> Option<Breach> {
         let breach = match error {
             NotSent::TooLarge { size, max_frame } => Breach::new(Limit::MaxFrame, *size, *max_frame),
             NotSent::NoRoom { size, setting, .. } => {
@@ -26,9 +33,9 @@ impl Session {
             NotSent::Encode(EncodeError::TooDeep { limit }) => {
                 Breach::new(Limit::MaxNesting, limit.saturating_add(1), *limit)
             }
-            NotSent::Encode(_) => return,
+            NotSent::Encode(_) => return None,
         };
-        self.note(breach.with_detail("not sent"));
+        Some(breach.with_detail("not sent"))
     }
 
     /// Whether `take_breaches` has something.

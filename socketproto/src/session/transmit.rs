@@ -191,15 +191,16 @@ impl Session {
         };
         let Err(error) = self.send(&header, data.as_ref(), origin.format, now) else { return };
         debug!(message = %self.config.dispatch.describe(&header), %error, "not sent; the caller gets status 2");
-        self.note_unsent(&error);
+        let breach = self.unsent_breach(&error);
         let header = Header { status: Status::CALLBACK_ERROR, ..header };
         let text = self.fault_data(&format!("response {error}"));
-        if self.send(&header, text.as_bytes(), origin.format, now).is_ok() {
-            return;
-        }
-        if let Err(error) = self.send(&header, b"null", origin.format, now) {
+        let told = self
+            .send(&header, text.as_bytes(), origin.format, now)
+            .or_else(|_| self.send(&header, b"null", origin.format, now));
+        match told {
+            Ok(()) => breach.into_iter().for_each(|breach| self.note(breach)),
             // Not even the bare status fits: the peer does not take what it asked for.
-            self.close(match error {
+            Err(error) => self.close(match error {
                 NotSent::TooLarge { size: found, max_frame: limit } => {
                     CloseReason::FrameTooLarge { found, limit, setting: "the peer's max_frame" }
                 }
@@ -208,7 +209,7 @@ impl Session {
                     CloseReason::BufferTooLarge { found: self.out.len() + size, limit, setting }
                 }
                 NotSent::Encode(error) => CloseReason::Transport(error.to_string()),
-            });
+            }),
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod auth;
 mod calls;
+mod counts;
 mod dialogue;
 mod garbage;
 mod gate;
@@ -14,9 +15,11 @@ mod load;
 mod memory;
 mod opening;
 mod operations;
+mod pace;
 mod pair;
 mod restart;
 mod restart_pair;
+mod untrusted;
 
 use sha2::{Digest, Sha512};
 
