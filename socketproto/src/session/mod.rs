@@ -206,7 +206,6 @@ impl Session {
     /// Takes bytes from the line: as many as belong to whole frames that may be judged now. What is left stays in
     /// `input` for the next time.
     pub(crate) fn handle_input(&mut self, input: &mut BytesMut, now: Instant) {
-        let (mut is_new, mut is_partial) = (false, false);
         while self.wants_input() {
             let limit = self.frame_limit();
             let Some(deframer) = &mut self.deframer else {
@@ -222,19 +221,18 @@ impl Session {
             deframer.set_max_frame(limit);
             match deframer.decode(input) {
                 Ok(Some(piece)) => {
-                    is_new = true;
+                    self.pace.end();
                     self.handle_piece(piece, now);
                 }
-                Ok(None) => {
-                    is_partial = true;
-                    break;
-                }
+                Ok(None) => break,
                 Err(error) => self.handle_framing_error(&error, now),
             }
         }
         self.check_ready(now);
         let buffered = input.len() + self.deframer.as_ref().map_or(0, Deframer::pending);
-        self.pace.see(if is_partial { buffered } else { 0 }, is_new, now);
+        if buffered > 0 {
+            self.pace.see(buffered, now);
+        }
         let limit = self.config.limits.untrusted_buffered;
         if self.is_gated() && !self.config.serial && buffered > limit {
             self.close(CloseReason::BufferTooLarge { found: buffered, limit, setting: "untrusted_buffered" });

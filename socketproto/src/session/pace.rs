@@ -24,14 +24,16 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// So much is there of a frame that is not whole; nothing between frames. `is_new` says that another one has ended.
+    /// The frame has ended, or was dropped.
     #[inline]
-    pub(super) fn see(&mut self, bytes: usize, is_new: bool, now: Instant) {
-        if bytes == 0 {
-            self.since = None;
-            return;
-        }
-        if is_new || self.since.is_none() {
+    pub(super) fn end(&mut self) {
+        self.since = None;
+    }
+
+    /// So much is there of what is not taken yet.
+    #[inline]
+    pub(super) fn see(&mut self, bytes: usize, now: Instant) {
+        if self.since.is_none() {
             self.since = Some(now);
         }
         self.bytes = bytes;
@@ -65,13 +67,17 @@ impl Session {
 
     /// The line puts whole frames together, and holds so many bytes of the next one.
     pub(crate) fn handle_partial(&mut self, bytes: usize, now: Instant) {
-        self.pace.see(bytes, false, now);
+        match bytes {
+            0 => self.pace.end(),
+            _ => self.pace.see(bytes, now),
+        }
     }
 
     #[inline]
     pub(super) fn frame_deadline(&self) -> Option<Instant> {
         self.pace.since?;
         let deadline = self.pace.deadline(self.config.limits.frame_timeout, self.frame_rate());
+        // What is there may be whole frames that this side leaves unread.
         deadline.filter(|_| self.wants_input())
     }
 

@@ -60,6 +60,7 @@ impl Session {
     }
 
     pub(super) fn handle_framing_error(&mut self, error: &FramingError, now: Instant) {
+        self.pace.end();
         if self.config.lossy {
             // The frame is dropped, and the next one found.
             return self.malformed(error.to_string(), now);

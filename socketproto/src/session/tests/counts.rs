@@ -161,7 +161,7 @@ fn requests_that_have_to_wait_and_answers_that_do_not_fit() {
     };
     let ask = |line: &mut Line| line.transmit(&message("10/1"));
     check(refused(60), ask, &[]);
-    check(refused(50), ask, &["untrusted_unsent 51/50 x1"]);
+    check(refused(50), ask, &["untrusted_unsent 56/50 x1"]);
 }
 
 #[test]
