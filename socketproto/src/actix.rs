@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::contain::{Contained, contain};
 use crate::fault::Fault;
+use crate::mailbox::{Bounded, Mailbox};
 use crate::service::{self, BlockingCall, Door, Hook, Service, ServiceTable, State, Step, Visit};
 
 /// The context of one call of an actor's method: steps into the actor are messages to it.
@@ -80,6 +81,9 @@ impl<A> Message for Request<A> {
     type Result = ();
 }
 
+/// One for each request that runs, hook and step, as the mailbox of the service in front of the actor has them.
+impl<A: 'static> Bounded for Request<A> {}
+
 /// An actor that can be served: in a context of its own, and with a handler of [`Request`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an actor",
@@ -107,7 +111,7 @@ where
         Kind::Hook(hook) => drop(contain(|| actor.hook(&hook))),
         Kind::Serve { entry, request, reply } => {
             let addr = context.address();
-            let door = Door::new(move |visit| addr.do_send(Request(Kind::Enter(visit))));
+            let door = Door::new(move |visit| addr.tell(Request(Kind::Enter(visit))));
             let mut out = Vec::new();
             let step = contain(|| actor.dispatch(&State::of_actor(door), entry, &request, &mut out));
             match step {
@@ -150,13 +154,13 @@ where
         _: &mut Vec<u8>,
     ) -> Step {
         let (reply, outcome) = oneshot::channel();
-        self.0.do_send(Request(Kind::Serve { entry, request: Box::new(request.clone()), reply }));
+        self.0.tell(Request(Kind::Serve { entry, request: Box::new(request.clone()), reply }));
         Step::Later(Box::pin(async {
             outcome.await.unwrap_or_else(|_| Err(Fault::callback_error("the actor has ended")))
         }))
     }
 
     fn hook(&mut self, hook: &Hook) {
-        self.0.do_send(Request(Kind::Hook(hook.clone())));
+        self.0.tell(Request(Kind::Hook(hook.clone())));
     }
 }

@@ -67,6 +67,8 @@
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
+// What a peer sent gets an error, never a panic. Modules that take it apart deny indexing and unchecked arithmetic as well.
+#![cfg_attr(not(test), deny(clippy::expect_used, clippy::panic, clippy::unwrap_used))]
 
 #[cfg(feature = "actix")]
 pub mod actix;
@@ -90,6 +92,7 @@ mod hosted;
 mod id;
 mod limits;
 mod link;
+mod mailbox;
 mod message;
 mod names;
 mod peer;

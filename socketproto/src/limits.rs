@@ -46,7 +46,7 @@ pub struct Limits {
     /// Levels of JSON, the envelope included: 127; at least 3, at most 127. Deeper frames are malformed, and nothing deeper is
     /// sent.
     ///
-    /// Readers of JSON recurse and their stack is finite: serde_json takes 127 levels. Section 8; RFC 8259, section 9.
+    /// Readers of JSON recurse and their stack is finite: `serde_json` takes 127 levels. Section 8; RFC 8259, section 9.
     pub max_nesting: usize,
     /// Bytes of one frame of a peer that has yet to authenticate: 4 KiB. More disconnects it.
     ///
@@ -198,7 +198,7 @@ impl Limits {
     pub const MAX_MAX_FRAME: usize = (1 << 28) - 1;
     /// The least [`Limits::max_frame`] can be: room for the framework's own messages.
     pub const MIN_MAX_FRAME: usize = 512;
-    /// The most [`Limits::max_nesting`] can be: what serde_json reads.
+    /// The most [`Limits::max_nesting`] can be: what `serde_json` reads.
     pub const MAX_MAX_NESTING: usize = 127;
     /// The least [`Limits::max_nesting`] can be: HELLO has a list in an object, in the envelope.
     pub const MIN_MAX_NESTING: usize = 3;

@@ -3,6 +3,8 @@
 //! The data stay the text that came over the wire until their consumer asks for a type, so that numbers of any size,
 //! unknown keys and float digits pass through unchanged and nothing is parsed twice.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Range;

@@ -1,5 +1,7 @@
 //! The shared secret.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 use std::fmt;
 
 use rand::TryRng;

@@ -14,6 +14,7 @@ use crate::actor::listener::{Listener, Peers, SHUTDOWN_TIMEOUT, Shutdown};
 use crate::actor::runtime::Runtime;
 use crate::error::{Error, Result};
 use crate::limits::{LimitCounts, Tally};
+use crate::mailbox::Mailbox;
 use crate::peer::Peer;
 use crate::protocol::Protocol;
 use crate::registering::registers_at_run_time;
@@ -247,7 +248,7 @@ registers_at_run_time!(Server, |this| &this.0.routes);
 
 impl Inner {
     fn shutdown(&self, within: Duration) {
-        self.listener.do_send(Shutdown { within });
+        self.listener.tell(Shutdown { within });
     }
 }
 

@@ -3,6 +3,8 @@
 //! A general serialiser looks at each byte by itself, and a general reader copies what it has found a second time. For
 //! a text of a megabyte that is most of what a whole echo costs.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 mod read;
 mod scan;
 mod write;
@@ -62,14 +64,19 @@ fn plain(text: &[u8]) -> usize {
 /// The top bit of bytes that are special, as [`is_special`] says; right up to the first of them.
 #[inline]
 pub(crate) const fn special_bytes(word: u64) -> u64 {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const ONES: u64 = each(1);
     // A borrow comes from a smaller byte, so it spoils those behind it alone.
-    let control = word.wrapping_sub(ONES * 0x20) & !word;
-    let quote = word ^ (ONES * b'"' as u64);
-    let backslash = word ^ (ONES * b'\\' as u64);
+    let control = word.wrapping_sub(each(0x20)) & !word;
+    let quote = word ^ each(b'"');
+    let backslash = word ^ each(b'\\');
     let quote = quote.wrapping_sub(ONES) & !quote;
     let backslash = backslash.wrapping_sub(ONES) & !backslash;
-    (control | quote | backslash) & (ONES * 0x80)
+    (control | quote | backslash) & each(0x80)
+}
+
+/// A word of this byte eight times.
+const fn each(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
 }
 
 /// Names a value that is JSON already, towards the reader and the writer of this module.

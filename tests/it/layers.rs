@@ -10,6 +10,7 @@ use crate::support::repository;
 const LAYERS: &[(&str, &[&str])] = &[
     ("id", &[]),
     ("limits", &[]),
+    ("mailbox", &[]),
     ("backoff", &["limits"]),
     ("event", &[]),
     ("fault", &["id"]),
@@ -29,7 +30,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("protocol", &["id", "error", "strings", "message", "session", "peer", "pending", "registering"]),
     ("service", &["id", "fault", "strings", "message", "peer"]),
     ("callback", &["id", "session", "routes", "service"]),
-    ("actix", &["fault", "contain", "service"]),
+    ("actix", &["mailbox", "fault", "contain", "service"]),
     ("registry", &["id", "error", "session", "routes", "service"]),
     ("secret", &["error"]),
     ("signals", &["error"]),
@@ -42,6 +43,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "event",
             "id",
             "limits",
+            "mailbox",
             "fault",
             "contain",
             "error",
@@ -86,6 +88,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "event",
             "id",
             "limits",
+            "mailbox",
             "fault",
             "error",
             "message",
@@ -149,6 +152,13 @@ const IMPURE: [&str; 10] = [
     "std::fs",
     "std::env",
 ];
+
+/// Modules that take apart what a peer sends, or judge it: in them nothing is indexed, and no number overflows unseen. Each
+/// says so in its root, below its own comment.
+const CHECKED: [&str; 7] =
+    ["actor/authenticator", "frame/mod", "framing/mod", "message", "secret", "session/mod", "strings"];
+const CHECKS: &str =
+    "\n\n#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]\n\n";
 
 /// What is wrong with the text of one file of a module. `nested` says how many modules stand between it and the root.
 fn mistakes(module: &str, nested: usize, text: &str) -> Vec<String> {
@@ -271,6 +281,15 @@ fn every_module_names_only_what_lies_below_it() {
     assert!(files > 40, "only {files} files were found");
     for (module, _) in LAYERS {
         assert!(seen.iter().any(|name| name == module), "`{module}` of the table does not exist");
+    }
+}
+
+#[test]
+fn modules_that_read_what_a_peer_sends_are_checked_for_it() {
+    for module in CHECKED {
+        let path = repository().join("socketproto/src").join(module).with_extension("rs");
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert!(text.contains(CHECKS), "{module} does not say:{CHECKS}");
     }
 }
 

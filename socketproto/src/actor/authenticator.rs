@@ -1,9 +1,12 @@
 //! The one actor that knows the secret. It is asked once or twice for each connection, never for a message.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 use actix::{Actor, Context, Handler, Message, Recipient};
 use sha2::{Digest, Sha512};
 use subtle::ConstantTimeEq;
 
+use crate::mailbox::{Bounded, Mailbox};
 use crate::secret::{Secret, random_hex};
 use crate::session::{AuthAnswer, AuthQuestion};
 
@@ -22,12 +25,18 @@ impl Message for Ask {
     type Result = ();
 }
 
+/// One for each connection: its session reads nothing more until it has the answer.
+impl Bounded for Ask {}
+
 /// The answer to a connection.
 pub(crate) struct Answer(pub(crate) AuthAnswer);
 
 impl Message for Answer {
     type Result = ();
 }
+
+/// One for each [`Ask`].
+impl Bounded for Answer {}
 
 /// The actor.
 pub(crate) struct Authenticator {
@@ -68,7 +77,7 @@ impl Handler<Ask> for Authenticator {
     type Result = ();
 
     fn handle(&mut self, ask: Ask, _: &mut Context<Self>) {
-        ask.answer_to.do_send(Answer(self.answer(ask.question)));
+        ask.answer_to.tell(Answer(self.answer(ask.question)));
     }
 }
 

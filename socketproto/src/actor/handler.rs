@@ -23,6 +23,7 @@ use crate::actor::ticket::{Ticket, connection_id, unanswered};
 use crate::contain::contain;
 use crate::fault::Fault;
 use crate::link::{Link, Replies};
+use crate::mailbox::{Bounded, Mailbox};
 use crate::peer::Peer;
 use crate::service::{Door, Entry, Hook, Request, Service, State, Step, Visit};
 use crate::session::{Incoming, RequestId};
@@ -44,6 +45,14 @@ pub(crate) enum HandlerMessage {
 impl Message for HandlerMessage {
     type Result = ();
 }
+
+/// - `Run`: at most one for each request of a connection that its session counts as running, see `Limits::max_in_flight`,
+///   or has just given up;
+/// - `Cancel`: one for each such request, and one for each connection;
+/// - `Resume`: one for each batch that was set aside;
+/// - `Hook`: a few for each connection;
+/// - `Stop`: one or two.
+impl Bounded for HandlerMessage {}
 
 /// Requests of one connection, in order. Those that are never run are answered all the same.
 pub(crate) struct Batch {
@@ -119,11 +128,11 @@ fn start_here<S: Service>(
     alive: Alive,
 ) -> Recipient<HandlerMessage> {
     HandlerActor::create(|ctx| {
-        // Only `do_send` is used, which ignores capacity; the bound is the credit of each connection.
+        // Nothing that it bounds is used, see `mailbox`.
         ctx.set_mailbox_capacity(0);
         ctx.spawn(Drive);
         let addr = ctx.address();
-        let door = Door::new(move |visit| addr.do_send(Enter(visit)));
+        let door = Door::new(move |visit| addr.tell(Enter(visit)));
         on_door(&door);
         HandlerActor {
             state: State::new(service, door),
@@ -254,6 +263,7 @@ impl<S: Service> HandlerActor<S> {
             let of = connection_id(&batch.link);
             batch.jobs.retain(|job| !concerned(&(of, job.request)));
         }
+        self.queue.retain(|batch| !batch.jobs.is_empty());
         self.aside.retain(|batch| !batch.jobs.is_empty());
     }
 
@@ -335,6 +345,9 @@ impl<S> Message for Enter<S> {
     type Result = ();
 }
 
+/// One for each step that the program takes into its service, mostly awaited; a peer makes as many as requests of its run.
+impl<S: 'static> Bounded for Enter<S> {}
+
 impl<S: Service> Handler<Enter<S>> for HandlerActor<S> {
     type Result = ();
 
@@ -373,3 +386,6 @@ impl<S: Service> ActorFuture<HandlerActor<S>> for Drive {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,7 @@ use crate::actor::spread::Spread;
 use crate::actor::workers::HOME;
 use crate::limits::Limit;
 use crate::link::Link;
+use crate::mailbox::{Bounded, Mailbox};
 use crate::peer::Peer;
 use crate::transport::{self, Connected};
 
@@ -56,13 +57,16 @@ impl Message for Shutdown {
     type Result = ();
 }
 
+/// One for each server dropped or told to shut down, by its program or the end of its threads; never by a peer.
+impl Bounded for Shutdown {}
+
 /// A connection runs on another thread than the listener. It is drained where nobody takes note of it any more.
 struct Arrived(u64, Option<Addr<Connection>>);
 
 impl Drop for Arrived {
     fn drop(&mut self) {
         if let Some(addr) = &self.1 {
-            addr.do_send(Drain { within: Duration::ZERO });
+            addr.tell(Drain { within: Duration::ZERO });
         }
     }
 }
@@ -71,12 +75,18 @@ impl Message for Arrived {
     type Result = ();
 }
 
+/// One for each connection, and of those there are at most `Limits::max_connections`.
+impl Bounded for Arrived {}
+
 /// A connection has ended.
 struct Gone(u64);
 
 impl Message for Gone {
     type Result = ();
 }
+
+/// One for each connection, as [`Arrived`]: its place is free only when this has been taken.
+impl Bounded for Gone {}
 
 /// The connections of a server, for those who hold its handle.
 #[derive(Clone, Default)]
@@ -301,7 +311,7 @@ impl Listener {
 fn shut_down_with(ending: CancellationToken, closed: CancellationToken, listener: Addr<Listener>) {
     actix_rt::spawn(async move {
         if let Either::Left(_) = select(pin!(ending.cancelled()), pin!(closed.cancelled())).await {
-            listener.do_send(Shutdown { within: SHUTDOWN_TIMEOUT });
+            listener.tell(Shutdown { within: SHUTDOWN_TIMEOUT });
         }
     });
 }
@@ -325,7 +335,7 @@ impl Handler<Arrived> for Listener {
         let Some(member) = self.connections.get_mut(&arrived.0) else { return };
         member.addr = arrived.1.take();
         if let (Some(until), Some(addr)) = (self.shutdown_until, &member.addr) {
-            addr.do_send(Drain { within: until.saturating_duration_since(Instant::now()) });
+            addr.tell(Drain { within: until.saturating_duration_since(Instant::now()) });
         }
     }
 }
@@ -348,7 +358,7 @@ impl Handler<Shutdown> for Listener {
         self.shutdown_until = Some(until);
         self.patience = Some(Box::pin(tokio::time::sleep_until(until + CONNECTIONS_TIMEOUT)));
         for addr in self.connections.values().filter_map(|member| member.addr.as_ref()) {
-            addr.do_send(Drain { within: shutdown.within });
+            addr.tell(Drain { within: shutdown.within });
         }
         self.stop_services_when_empty();
     }

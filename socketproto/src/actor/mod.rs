@@ -6,8 +6,8 @@
 //!                   ask   ▼   │  └────── replies through the Link ───┘
 //!                    Authenticator
 //! ```
-//! All that is actix stays in this folder. Only `do_send` is used: actix neither bounds a mailbox by its capacity nor
-//! keeps the order of `send`; the bound is the credit of the session (`Limits::max_in_flight`).
+//! All that is actix stays in this folder, but for the way into a mailbox (`mailbox`) and actors of the user's own
+//! (`actix`). What bounds requests on their way is the credit of the session (`Limits::max_in_flight`).
 
 mod admission;
 pub(crate) mod authenticator;
@@ -48,6 +48,7 @@ use crate::error::{Error, Result};
 use crate::event::ConnectionEvent;
 use crate::fault::Fault;
 use crate::limits::Tally;
+use crate::mailbox::Mailbox;
 use crate::peer::Peer;
 use crate::registry::Registry;
 use crate::routes::Routes;
@@ -156,7 +157,7 @@ struct Instance(Arc<Recipient<HandlerMessage>>);
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        self.0.do_send(HandlerMessage::Stop);
+        self.0.tell(HandlerMessage::Stop);
     }
 }
 
@@ -218,7 +219,7 @@ impl Endpoint {
     fn release(&self, handlers: &[Arc<Recipient<HandlerMessage>>]) {
         for (hosted, handler) in self.handlers.iter().zip(handlers) {
             if let Hosted::PerPeer(_) = hosted {
-                handler.do_send(HandlerMessage::Stop);
+                handler.tell(HandlerMessage::Stop);
             }
         }
     }
@@ -228,9 +229,9 @@ impl Endpoint {
         // An item that never ends keeps each of them alive, so they have to be told.
         for hosted in &self.handlers {
             match hosted {
-                Hosted::Shared(handler) => handler.do_send(HandlerMessage::Stop),
+                Hosted::Shared(handler) => handler.tell(HandlerMessage::Stop),
                 Hosted::PerWorker(instances) => {
-                    instances.iter().for_each(|instance| instance.0.do_send(HandlerMessage::Stop));
+                    instances.iter().for_each(|instance| instance.0.tell(HandlerMessage::Stop));
                 }
                 Hosted::PerPeer(_) => {}
             }
@@ -267,7 +268,7 @@ async fn start_on_each(workers: &Workers, make: &PerWorker, alive: Alive) -> Res
 /// Tells services what happened to a peer; those without hooks do not listen.
 fn tell(handlers: &[Arc<Recipient<HandlerMessage>>], hook: &Hook) {
     for handler in handlers {
-        handler.do_send(HandlerMessage::Hook(hook.clone()));
+        handler.tell(HandlerMessage::Hook(hook.clone()));
     }
 }
 

@@ -9,6 +9,8 @@
 //! This module knows nothing of streams: where a frame ends is the matter of [`crate::framing`]. The data of a
 //! decoded message are a slice of the frame they came in, not a copy.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 mod envelope;
 mod json;
 mod layout;

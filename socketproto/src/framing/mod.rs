@@ -10,6 +10,8 @@
 //! [`Deframer`] and one [`Framer`]; both are tokio-util codecs and work on any split of the stream. A listener that
 //! has yet to find out which framing its peer speaks asks [`detect`].
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 mod detect;
 mod framer;
 mod length;

@@ -97,6 +97,7 @@ impl<S> Call<S> {
     pub async fn actor<R>(&self, step: impl FnOnce(&mut S) -> R) -> R {
         match self.state.borrow_mut() {
             Ok(mut state) => step(&mut state),
+            #[expect(clippy::panic, reason = "a mistake of the program, as the documentation says")]
             Err(_) => panic!("`cx.actor` in a sync method: its `&mut self` is that state already"),
         }
     }

@@ -92,7 +92,8 @@ impl Earliest {
 /// The time this much later, or [`NEVER`].
 #[inline]
 pub(crate) fn after(now: Instant, duration: Duration) -> Instant {
-    now + duration.min(NEVER)
+    // No clock ends so soon; where one did, what never comes would be due.
+    now.checked_add(duration.min(NEVER)).unwrap_or(now)
 }
 
 #[cfg(test)]

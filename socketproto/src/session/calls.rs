@@ -113,6 +113,16 @@ struct Count {
 }
 
 impl Count {
+    fn add(&mut self, nested: bool) {
+        let count = self.of(nested);
+        *count = count.saturating_add(1);
+    }
+
+    fn remove(&mut self, nested: bool) {
+        let count = self.of(nested);
+        *count = count.saturating_sub(1);
+    }
+
     fn of(&mut self, nested: bool) -> &mut usize {
         if nested { &mut self.nested } else { &mut self.windowed }
     }
@@ -178,7 +188,7 @@ impl Calls {
 
     #[inline]
     pub(super) fn next_message_id(&mut self) -> u64 {
-        self.last_message_id = self.last_message_id % MAX_MESSAGE_ID + 1;
+        self.last_message_id = (self.last_message_id % MAX_MESSAGE_ID).saturating_add(1);
         self.last_message_id
     }
 
@@ -212,7 +222,7 @@ impl Calls {
             timeout: waiting.new.timeout,
             nested: waiting.new.nested,
         };
-        *self.outstanding.of(outstanding.nested) += 1;
+        self.outstanding.add(outstanding.nested);
         match message_id {
             Some(id) => {
                 self.by_id.insert(id, outstanding);
@@ -234,7 +244,7 @@ impl Calls {
         match self.by_id.entry(id) {
             Entry::Occupied(outstanding) if outstanding.get().key == key => {
                 let outstanding = outstanding.remove();
-                *self.outstanding.of(outstanding.nested) -= 1;
+                self.outstanding.remove(outstanding.nested);
                 Match::Call(outstanding.call)
             }
             // The id of another datum's call: nothing the peer was asked.
@@ -252,7 +262,7 @@ impl Calls {
         }
         match first {
             Some(Place::Call(outstanding)) => {
-                *self.outstanding.of(outstanding.nested) -= 1;
+                self.outstanding.remove(outstanding.nested);
                 Match::Call(outstanding.call)
             }
             Some(Place::Tombstone { .. }) => Match::Late,
@@ -270,7 +280,7 @@ impl Calls {
         let (id, _) = self.by_id.iter().find(|(_, outstanding)| outstanding.call == call)?;
         let id = *id;
         let outstanding = self.by_id.remove(&id)?;
-        *self.outstanding.of(outstanding.nested) -= 1;
+        self.outstanding.remove(outstanding.nested);
         Some(id)
     }
 
@@ -287,7 +297,9 @@ impl Calls {
         }
         self.by_id.retain(|id, outstanding| {
             let kept = keep(outstanding.deadline > now, (outstanding.call, Asked::Under(*id)), &mut expired);
-            *self.outstanding.of(outstanding.nested) -= usize::from(!kept);
+            if !kept {
+                self.outstanding.remove(outstanding.nested);
+            }
             kept
         });
         let buried = self.bury(now, |outstanding| outstanding.deadline <= now);
@@ -345,7 +357,7 @@ impl Calls {
     /// The calls of handlers that are not over.
     #[inline]
     pub(super) fn nested(&self) -> usize {
-        self.outstanding.nested + self.nested.len()
+        self.outstanding.nested.saturating_add(self.nested.len())
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -363,9 +375,10 @@ impl Calls {
         for place in self.in_order.values_mut().flatten() {
             let Place::Call(outstanding) = place else { continue };
             if is_over(outstanding) {
-                *self.outstanding.of(outstanding.nested) -= 1;
+                self.outstanding.remove(outstanding.nested);
                 buried.push(outstanding.call);
-                let until = now + (outstanding.timeout / 2).min(MAX_TOMBSTONE);
+                let half = outstanding.timeout.checked_div(2).unwrap_or_default();
+                let until = after(now, half.min(MAX_TOMBSTONE));
                 self.earliest.add(until);
                 *place = Place::Tombstone { until };
             }

@@ -100,7 +100,8 @@ impl Dispatch {
         match (service_id, data_id) {
             (Some(service_id), Some(data_id)) => {
                 if self.declared.insert((data_id, service_id)) {
-                    *self.served.entry(service_id).or_default() += 1;
+                    let count = self.served.entry(service_id).or_default();
+                    *count = count.saturating_add(1);
                 }
                 self.exact.insert((service_id, data_id), route)
             }
@@ -127,7 +128,7 @@ impl Dispatch {
 
     fn serve_one_less(&mut self, service_id: ServiceId) {
         if let Some(count) = self.served.get_mut(&service_id) {
-            *count -= 1;
+            *count = count.saturating_sub(1);
             if *count == 0 {
                 self.served.remove(&service_id);
             }

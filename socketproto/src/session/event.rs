@@ -204,7 +204,7 @@ impl CloseReason {
             // Each key has been counted.
             _ => return None,
         };
-        Some(breach.with_detail("connection closed"))
+        Some(breach.with_detail(self.to_string()))
     }
 }
 
@@ -296,4 +296,10 @@ pub(crate) struct Counters {
     pub(crate) expired: u64,
     /// Messages that waited for `receive` until there was no room.
     pub(crate) overflowed: u64,
+}
+
+/// Counts one more.
+#[inline]
+pub(super) fn count(counter: &mut u64) {
+    *counter = counter.saturating_add(1);
 }

@@ -9,7 +9,7 @@ use crate::id::{DataId, ServiceId};
 use crate::limits::Limits;
 use crate::message::{Json, Message};
 use crate::session::budget::Earliest;
-use crate::session::event::{CallKey, Received};
+use crate::session::event::{CallKey, Received, count};
 
 type Key = (ServiceId, DataId);
 
@@ -57,30 +57,35 @@ impl Inbox {
         if let Some(call) = self.next_receiver(key) {
             return Put::Given(call, message);
         }
-        let at = self.messages.last_key_value().map_or(0, |(last, _)| last + 1);
+        let at = self.messages.last_key_value().map_or(0, |(last, _)| last.saturating_add(1));
         let (header, data) = message.into_parts();
         let data = data.detached();
-        self.bytes += cost(&data);
+        self.bytes = self.bytes.saturating_add(cost(&data));
         self.messages.insert(at, Message::from_parts(header, data));
         let queue = self.queues.entry(key).or_default();
         queue.push_back(at);
         let of_its_kind = queue.len();
         let mut dropped = Dropped::default();
         if of_its_kind > limits.max_buffered_per_datum {
-            dropped.of_its_kind += u64::from(self.take(key.0, key.1).is_some());
+            self.drop_oldest(key, &mut dropped.of_its_kind);
         }
         let most = limits.max_frame.saturating_add(limits.max_buffered_bytes);
         while self.messages.len() > limits.max_buffered || self.bytes > most {
             let Some((_, oldest)) = self.messages.first_key_value() else { break };
-            let (service_id, data_id) = self::key(oldest);
             let reason = if self.messages.len() > limits.max_buffered {
                 &mut dropped.for_number
             } else {
                 &mut dropped.for_bytes
             };
-            *reason += u64::from(self.take(service_id, data_id).is_some());
+            self.drop_oldest(self::key(oldest), reason);
         }
         Put::Kept { dropped }
+    }
+
+    fn drop_oldest(&mut self, (service_id, data_id): Key, dropped: &mut u64) {
+        if self.take(service_id, data_id).is_some() {
+            count(dropped);
+        }
     }
 
     /// The oldest message of its kind.
@@ -91,7 +96,7 @@ impl Inbox {
             self.queues.remove(&(service_id, data_id));
         }
         let message = self.messages.remove(&first?)?;
-        self.bytes -= cost(message.json());
+        self.bytes = self.bytes.saturating_sub(cost(message.json()));
         Some(message)
     }
 
@@ -104,8 +109,8 @@ impl Inbox {
         if let Some(call) = self.next_receiver(key) {
             return Some((call, message));
         }
-        let at = self.messages.first_key_value().map_or(0, |(first, _)| first - 1);
-        self.bytes += cost(message.json());
+        let at = self.messages.first_key_value().map_or(0, |(first, _)| first.saturating_sub(1));
+        self.bytes = self.bytes.saturating_add(cost(message.json()));
         self.messages.insert(at, message);
         self.queues.entry(key).or_default().push_front(at);
         None
@@ -167,7 +172,7 @@ impl Inbox {
         self.messages.clear();
         self.queues.clear();
         self.bytes = 0;
-        self.line += 1;
+        self.line = self.line.saturating_add(1);
     }
 
     /// The number of the line whose messages these are.
@@ -190,7 +195,7 @@ fn key(message: &Message) -> Key {
 }
 
 fn cost(data: &Json) -> usize {
-    data.as_str().len() + Limits::BUFFERED_OVERHEAD
+    data.as_str().len().saturating_add(Limits::BUFFERED_OVERHEAD)
 }
 
 #[cfg(test)]

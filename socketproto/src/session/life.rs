@@ -24,7 +24,7 @@ impl Session {
         if self.config.hello {
             let data = Hello::data(&self.config.session, &self.config.limits);
             self.ask(ServiceId::HELLO_REQUEST, DataId::HELLO, &data, now);
-            self.hello = Exchange::Asked { deadline: now + HELLO_TIMEOUT };
+            self.hello = Exchange::Asked { deadline: after(now, HELLO_TIMEOUT) };
         }
         self.introduce(now);
     }
@@ -33,9 +33,9 @@ impl Session {
     pub(super) fn introduce(&mut self, now: Instant) {
         let name = Json::encode(&self.channel_name.as_deref()).unwrap_or_default();
         self.ask(ServiceId::CHANNEL_NAME_REQUEST, DataId::CHANNEL_NAME, &name, now);
-        self.channel = Exchange::Asked { deadline: now + CHANNEL_NAME_TIMEOUT };
+        self.channel = Exchange::Asked { deadline: after(now, CHANNEL_NAME_TIMEOUT) };
         if self.config.secret && self.config.auto_auth {
-            self.begin_login(now + LOGIN_TIMEOUT, now);
+            self.begin_login(after(now, LOGIN_TIMEOUT), now);
         }
         if let Some(deadline) = self.auth.longest_wait() {
             self.begin_login(deadline, now);

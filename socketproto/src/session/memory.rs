@@ -11,7 +11,8 @@ impl Session {
     /// Bytes held for the peer: being received, parked, kept for `receive`, unsent.
     pub(crate) fn held(&self) -> usize {
         let pending = self.deframer.as_ref().map_or(0, Deframer::pending);
-        pending + self.requests.parked_bytes() + self.inbox.bytes() + self.out.len()
+        let parts = [pending, self.requests.parked_bytes(), self.inbox.bytes(), self.out.len()];
+        parts.into_iter().fold(0, usize::saturating_add)
     }
 
     /// Exchanges the list of events while it is empty: one with room serves all sessions of a thread, and the idle ones

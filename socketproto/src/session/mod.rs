@@ -15,6 +15,8 @@
 //! When `close_reason` is there, everything is over: every call has been completed and nothing will be dispatched; the
 //! bytes still in `poll_transmit` may be sent before the line is closed.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 mod auth;
 mod breaches;
 mod budget;
@@ -229,12 +231,20 @@ impl Session {
             }
         }
         self.check_ready(now);
-        let buffered = input.len() + self.deframer.as_ref().map_or(0, Deframer::pending);
+        let buffered = input.len().saturating_add(self.deframer.as_ref().map_or(0, Deframer::pending));
         if buffered > 0 {
-            self.pace.see(buffered, now);
+            self.handle_begun(buffered, now);
+        }
+    }
+
+    /// So many bytes are there that belong to no frame that was taken.
+    fn handle_begun(&mut self, buffered: usize, now: Instant) {
+        self.pace.see(buffered, now);
+        if !self.is_gated() || self.config.serial {
+            return;
         }
         let limit = self.config.limits.untrusted_buffered;
-        if self.is_gated() && !self.config.serial && buffered > limit {
+        if buffered > limit {
             self.close(CloseReason::BufferTooLarge { found: buffered, limit, setting: "untrusted_buffered" });
         }
     }
@@ -400,7 +410,7 @@ impl Session {
     /// Reports that the first bytes of `poll_transmit` have left.
     pub(crate) fn handle_sent(&mut self, bytes: usize, now: Instant) {
         self.out.advance(bytes.min(self.out.len()));
-        self.sent += bytes as u64;
+        self.sent = self.sent.saturating_add(bytes as u64);
         while let Some(call) = self.posts.taken(self.sent) {
             self.completed(call, Ok(Done::Sent));
         }

@@ -29,7 +29,10 @@ impl Session {
                 message_id: None,
             };
             match self.send(&header, &new.data, self.format, now) {
-                Ok(()) => self.posts.written(new.call, deadline, self.sent + self.out.len() as u64),
+                Ok(()) => {
+                    let end = self.sent.saturating_add(self.out.len() as u64);
+                    self.posts.written(new.call, deadline, end);
+                }
                 Err(error) => {
                     self.note_unsent(&error);
                     self.completed(new.call, Err(CallFailure::NotSendable(error.to_string())));
@@ -70,7 +73,7 @@ impl Session {
             (Limit::MaxBufferedBytes, limits.max_buffered_bytes, dropped.for_bytes),
         ];
         for (limit, allowed, times) in found.into_iter().filter(|(.., times)| *times > 0) {
-            self.counters.overflowed += times;
+            self.counters.overflowed = self.counters.overflowed.saturating_add(times);
             let message = self.config.dispatch.describe(header).to_string();
             debug!(message, times, limit = limit.name(), "messages that waited for `receive` were dropped");
             let breach = Breach { found: None, ..Breach::new(limit, 0_usize, allowed) };

@@ -14,7 +14,7 @@ use crate::limits::{Breach, Limit};
 use crate::message::{Header, Json, Message};
 use crate::session::calls::Match;
 use crate::session::dispatch::{Route, Untaken};
-use crate::session::event::{CloseReason, Done, Event, Incoming, RequestId};
+use crate::session::event::{CloseReason, Done, Event, Incoming, RequestId, count};
 use crate::session::requests::{Origin, Parked};
 use crate::session::{Exchange, Role, Session};
 
@@ -105,7 +105,7 @@ impl Session {
             }
             Err(FrameError::Malformed(reason)) => self.malformed(reason, now),
             Err(FrameError::TooDeep { limit }) => {
-                self.counters.malformed += 1;
+                count(&mut self.counters.malformed);
                 self.note(Breach::new(Limit::MaxNesting, limit.saturating_add(1), limit));
                 self.protocol_error(now);
             }
@@ -124,7 +124,7 @@ impl Session {
 
     fn malformed(&mut self, reason: impl Into<Cow<'static, str>>, now: Instant) {
         let reason = reason.into();
-        self.counters.malformed += 1;
+        count(&mut self.counters.malformed);
         debug!(%reason, "malformed frame dropped");
         self.note(Breach::bare(Limit::Malformed).with_detail(reason));
         self.protocol_error(now);
@@ -132,7 +132,7 @@ impl Session {
 
     /// A damaged request is never run; where it can be told whose it was, its caller hears of it.
     fn damaged(&mut self, envelope: Option<Header>, format: Format, now: Instant) {
-        self.counters.checksum += 1;
+        count(&mut self.counters.checksum);
         // What a damaged envelope says may be wrong as well.
         let message = envelope.map(|header| self.config.dispatch.describe(&header).to_string());
         debug!(message, "frame with a wrong checksum dropped");
@@ -164,7 +164,7 @@ impl Session {
         let response = self.config.dispatch.response_of(header.service_id);
         let origin = response.map(|response| origin(response, &header, format));
         if !self.may_pass(header.service_id, header.data_id) {
-            self.counters.gated += 1;
+            count(&mut self.counters.gated);
             debug!(message = %self.config.dispatch.describe(&header), "refused: not authenticated");
             if let Some(origin) = origin {
                 self.refuse(&origin, Status::AUTHENTICATION_REQUIRED, now);
@@ -260,7 +260,7 @@ impl Session {
             trace!(message = %self.config.dispatch.describe(&header), "kept for `receive`");
             self.buffer(header, data);
         } else {
-            self.counters.unhandled += 1;
+            count(&mut self.counters.unhandled);
             debug!(message = %self.config.dispatch.describe(&header), "nobody takes this message");
         }
         if let Some(origin) = origin {
@@ -284,13 +284,13 @@ impl Session {
                 self.send_calls(now);
             }
             Match::Late => {
-                self.counters.late += 1;
+                count(&mut self.counters.late);
                 debug!(message = %self.config.dispatch.describe(&header), "the call it answers is over");
                 self.send_calls(now);
             }
             Match::NeverIssued => self.malformed("a response whose message_id was never issued", now),
             Match::None if !self.may_pass(header.service_id, header.data_id) => {
-                self.counters.gated += 1;
+                count(&mut self.counters.gated);
                 let message = self.config.dispatch.describe(&header);
                 // Nobody else hears of it: the program waits for a message that has come.
                 if self.counters.gated == 1 && self.config.role == Role::Client {

@@ -64,7 +64,7 @@ impl Requests {
     /// Names a request, and takes its place in the order of answers.
     #[inline]
     pub(super) fn open(&mut self, origin: Option<&Origin>) -> RequestId {
-        self.next += 1;
+        self.next = self.next.wrapping_add(1);
         if let Some(origin) = origin.filter(|origin| origin.message_id.is_none()) {
             self.order.open(origin.key(), self.next);
         }
@@ -97,7 +97,7 @@ impl Requests {
             |origin: &Option<Origin>| origin.is_some_and(|origin| origin.message_id == Some(message_id));
         if let Some(at) = self.parked.iter().position(|parked| is_meant(&parked.origin)) {
             let parked = self.parked.remove(at)?;
-            self.parked_bytes -= cost(&parked.incoming);
+            self.parked_bytes = self.parked_bytes.saturating_sub(cost(&parked.incoming));
             return None;
         }
         let request = *self.running.iter().find(|(_, running)| is_meant(&running.origin))?.0;
@@ -122,7 +122,7 @@ impl Requests {
     pub(super) fn park(&mut self, mut parked: Parked) -> usize {
         // What is counted is what is held.
         parked.incoming.data = parked.incoming.data.detached();
-        self.parked_bytes += cost(&parked.incoming);
+        self.parked_bytes = self.parked_bytes.saturating_add(cost(&parked.incoming));
         self.parked.push_back(parked);
         self.parked_bytes
     }
@@ -130,7 +130,7 @@ impl Requests {
     #[inline]
     pub(super) fn unpark(&mut self) -> Option<Parked> {
         let parked = self.parked.pop_front()?;
-        self.parked_bytes -= cost(&parked.incoming);
+        self.parked_bytes = self.parked_bytes.saturating_sub(cost(&parked.incoming));
         Some(parked)
     }
 
@@ -199,7 +199,7 @@ impl Requests {
 }
 
 fn cost(incoming: &Incoming) -> usize {
-    incoming.data.as_str().len() + Limits::PARKED_OVERHEAD
+    incoming.data.as_str().len().saturating_add(Limits::PARKED_OVERHEAD)
 }
 
 /// An outcome that waits for its turn.

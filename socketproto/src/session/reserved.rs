@@ -10,7 +10,7 @@ use crate::id::{DataId, ServiceId, Status};
 use crate::message::{Header, Json};
 use crate::session::auth::SeedOutcome;
 use crate::session::budget::after;
-use crate::session::event::Event;
+use crate::session::event::{Event, count};
 use crate::session::hello::{Cancel, Hello};
 use crate::session::receive::origin;
 use crate::session::{Exchange, Role, Session};
@@ -31,7 +31,7 @@ impl Session {
             ServiceId::CANCEL => self.handle_cancelled(header, data, now),
             // A request has an even id, its response the next.
             other if other.value() % 2 == 0 => {
-                let response = ServiceId::new(other.value() + 1);
+                let response = ServiceId::new(other.value().saturating_add(1));
                 let status = if self.is_gated() {
                     Status::AUTHENTICATION_REQUIRED
                 } else {
@@ -39,7 +39,7 @@ impl Session {
                 };
                 self.refuse(&origin(response, header, format), status, now);
             }
-            _ => self.counters.unhandled += 1,
+            _ => count(&mut self.counters.unhandled),
         }
         self.check_ready(now);
     }
@@ -48,7 +48,7 @@ impl Session {
     fn handle_cancelled(&mut self, header: &Header, data: &Json, now: Instant) {
         let cancelled = data.decode_object::<Cancel>().ok().filter(|_| header.data_id == DataId::CANCEL);
         let Some(cancel) = cancelled.filter(|_| !self.is_gated()) else {
-            self.counters.unhandled += 1;
+            count(&mut self.counters.unhandled);
             return;
         };
         if let Some((request, running)) = self.requests.cancel(cancel.message_id) {
@@ -84,7 +84,7 @@ impl Session {
         // What was not asked for changes nothing, whatever its status.
         let is_asked = self.auth.awaits(header.data_id) && self.is_of_login(header);
         if self.config.role == Role::Server || !is_asked {
-            self.counters.unhandled += 1;
+            count(&mut self.counters.unhandled);
             return;
         }
         if !header.status.is_okay() {
@@ -99,14 +99,14 @@ impl Session {
             DataId::AUTH_SEED => match self.auth.seed_received(data) {
                 SeedOutcome::Question(question) => self.events.push_back(Event::Ask(question)),
                 SeedOutcome::Failed => self.login_failed("the server's seed is not 64 hex digits"),
-                SeedOutcome::NotAsked => self.counters.unhandled += 1,
+                SeedOutcome::NotAsked => count(&mut self.counters.unhandled),
             },
             DataId::AUTH_KEY => match self.auth.verdict_received(data) {
                 Some(true) => self.logged_in(Ok(())),
                 Some(false) => self.key_refused(now),
-                None => self.counters.unhandled += 1,
+                None => count(&mut self.counters.unhandled),
             },
-            _ => self.counters.unhandled += 1,
+            _ => count(&mut self.counters.unhandled),
         }
     }
 
@@ -140,7 +140,7 @@ impl Session {
 
     fn handle_channel_response(&mut self, header: &Header, data: &Json) {
         if self.config.role == Role::Server || header.data_id != DataId::CHANNEL_NAME {
-            self.counters.unhandled += 1;
+            count(&mut self.counters.unhandled);
             return;
         }
         if !matches!(self.channel, Exchange::Asked { .. }) {
@@ -199,7 +199,7 @@ impl Session {
                 self.check_ready(now);
             }
             None if asked && header.data_id == DataId::HELLO => self.hello_failed(),
-            _ => self.counters.unhandled += 1,
+            _ => count(&mut self.counters.unhandled),
         }
     }
 

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use crate::frame::Format;
 use crate::id::{DataId, ServiceId, Status};
 use crate::message::{Header, Json, Message};
+use crate::session::budget::after;
 use crate::session::event::CloseReason;
 use crate::session::hello::Hello;
 use crate::session::{Config, Exchange, LOGIN_TIMEOUT, Role, Session};
@@ -57,8 +58,8 @@ impl Session {
             self.ask(ServiceId::HELLO_REQUEST, DataId::HELLO, &data, now);
         }
         let wait = FIRST_WAITS.get(self.presence.greetings).copied().unwrap_or(FURTHER_WAIT);
-        self.presence.greetings += 1;
-        self.hello = Exchange::Asked { deadline: now + wait + self.own_delay() };
+        self.presence.greetings = self.presence.greetings.saturating_add(1);
+        self.hello = Exchange::Asked { deadline: after(now, wait.saturating_add(self.own_delay())) };
     }
 
     /// Two sides that start together on a line of one direction at a time would talk at once, again and again. So
@@ -102,9 +103,10 @@ impl Session {
             return self.authentication_failed("the server did not answer the authentication within 2 s");
         }
         if self.auth.fail() {
-            self.presence.logins += 1;
+            self.presence.logins = self.presence.logins.saturating_add(1);
             let doublings = self.presence.logins.min(MAX_DOUBLINGS);
-            self.begin_login(now + LOGIN_TIMEOUT * 2_u32.pow(doublings), now);
+            let wait = LOGIN_TIMEOUT.saturating_mul(2_u32.saturating_pow(doublings));
+            self.begin_login(after(now, wait), now);
         }
     }
 
@@ -138,7 +140,7 @@ impl Session {
     /// for another one meanwhile: once more then.
     pub(super) fn key_refused(&mut self, now: Instant) {
         if self.config.serial && !std::mem::replace(&mut self.presence.refused, true) {
-            return self.begin_login(now + LOGIN_TIMEOUT, now);
+            return self.begin_login(after(now, LOGIN_TIMEOUT), now);
         }
         self.login_failed("the secret is wrong");
     }

@@ -11,7 +11,7 @@ use crate::limits::{Breach, Limit, Limits};
 use crate::message::{Header, Json};
 use crate::session::Session;
 use crate::session::calls::{NewCall, Pairing};
-use crate::session::event::{CallFailure, CallKey, CallOutcome, CloseReason, Event, RequestId};
+use crate::session::event::{CallFailure, CallKey, CallOutcome, CloseReason, Event, RequestId, count};
 use crate::session::hello::Cancel;
 use crate::session::requests::{Origin, Parked};
 
@@ -52,7 +52,7 @@ impl Session {
     pub(super) fn expire_requests(&mut self, now: Instant) {
         for request in self.requests.expired(now) {
             let Some(running) = self.requests.finish(request) else { continue };
-            self.counters.expired += 1;
+            count(&mut self.counters.expired);
             self.events.push_back(Event::Expired { request, handler: running.handler });
             if let Some(origin) = running.origin {
                 let (service_id, data_id) = (origin.response, origin.data_id);
@@ -75,7 +75,7 @@ impl Session {
         let limits = &self.config.limits;
         let running = self.requests.running();
         let busy = running.saturating_sub(self.calls.nested());
-        let most = limits.max_in_flight + limits.max_parked / Limits::PARKED_OVERHEAD;
+        let most = limits.max_in_flight.saturating_add(limits.max_parked / Limits::PARKED_OVERHEAD);
         busy < if self.paused { 1 } else { limits.max_in_flight } && running < most
     }
 
@@ -206,7 +206,7 @@ impl Session {
                 }
                 NotSent::NoRoom { size, setting, .. } => {
                     let (limit, _) = self.unsent_limit();
-                    CloseReason::BufferTooLarge { found: self.out.len() + size, limit, setting }
+                    CloseReason::BufferTooLarge { found: self.out.len().saturating_add(size), limit, setting }
                 }
                 NotSent::Encode(error) => CloseReason::Transport(error.to_string()),
             }),
@@ -228,21 +228,21 @@ impl Session {
         format: Format,
         now: Instant,
     ) -> Result<(), NotSent> {
-        let unsent = self.out.len();
         let (max_unsent, setting) = self.unsent_limit();
+        let free = max_unsent.saturating_sub(self.out.len());
         let max_frame = self.agreement.max_frame;
         let nesting = self.config.limits.max_nesting;
         let mut bytes = 0;
         self.framer.frame(&mut self.out, |frame| {
             let start = frame.len();
             frame::encode_within(nesting, format, header, data, frame)?;
-            let size = frame.len() - start;
+            let size = frame.len().saturating_sub(start);
             bytes = size;
             if size > max_frame {
                 return Err(NotSent::TooLarge { size, max_frame });
             }
-            if unsent + size > max_unsent {
-                return Err(NotSent::NoRoom { size, free: max_unsent.saturating_sub(unsent), setting });
+            if size > free {
+                return Err(NotSent::NoRoom { size, free, setting });
             }
             Ok(())
         })?;

@@ -56,7 +56,7 @@ fn append_string(text: &str, out: &mut Vec<u8>) {
             0x0c => out.extend_from_slice(b"\\f"),
             control => {
                 const DIGITS: &[u8; 16] = b"0123456789abcdef";
-                let digit = |value: u8| DIGITS[usize::from(value & 0xf)];
+                let digit = |value: u8| DIGITS.get(usize::from(value & 0xf)).copied().unwrap_or(b'0');
                 out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(control >> 4), digit(*control)]);
             }
         }

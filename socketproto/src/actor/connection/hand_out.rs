@@ -10,6 +10,7 @@ use crate::actor::authenticator::Ask;
 use crate::actor::connection::Connection;
 use crate::actor::handler::{Batch, HandlerMessage};
 use crate::actor::ticket::connection_id;
+use crate::mailbox::Mailbox;
 use crate::session::{Event, Incoming, RequestId};
 
 impl Connection {
@@ -21,7 +22,7 @@ impl Connection {
         for (handler, jobs) in self.handlers.iter().zip(&mut self.jobs) {
             if !jobs.is_empty() {
                 let batch = Batch::new(Arc::clone(&self.link), std::mem::take(jobs));
-                handler.do_send(HandlerMessage::Run(batch));
+                handler.tell(HandlerMessage::Run(batch));
             }
         }
         if !self.outcomes.is_empty() {
@@ -42,7 +43,7 @@ impl Connection {
                 }
                 Event::Ask(question) => {
                     if let Some(authenticator) = &self.endpoint.authenticator {
-                        authenticator.do_send(Ask { question, answer_to: addr().recipient() });
+                        authenticator.tell(Ask { question, answer_to: addr().recipient() });
                     }
                 }
                 Event::WrongKey => self.penalize(now),
@@ -120,7 +121,7 @@ impl Connection {
 
     pub(super) fn cancel(&self, handler: usize, request: Option<u64>) {
         if let Some(handler) = self.handlers.get(handler) {
-            handler.do_send(HandlerMessage::Cancel { connection: connection_id(&self.link), request });
+            handler.tell(HandlerMessage::Cancel { connection: connection_id(&self.link), request });
         }
     }
 }

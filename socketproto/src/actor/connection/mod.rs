@@ -32,6 +32,7 @@ use crate::actor::pump::Pump;
 use crate::actor::timer::Timer;
 use crate::limits::{Breach, Limit};
 use crate::link::{Link, Outgoing, View};
+use crate::mailbox::{Bounded, Mailbox};
 use crate::peer::Peer;
 use crate::session::{CallKey, CallOutcome, CloseReason, Config, Incoming, Session, first};
 use crate::transport::Connected;
@@ -56,6 +57,9 @@ pub(crate) struct Drain {
 impl Message for Drain {
     type Result = ();
 }
+
+/// Each [`Shutdown`](crate::actor::listener::Shutdown) sends one to a connection, and its arrival one more.
+impl Bounded for Drain {}
 
 /// What a connection is made of.
 pub(crate) struct Start {
@@ -241,7 +245,7 @@ impl Connection {
     /// Reports the memory that is held; where all together hold too much, requests wait.
     fn account(&mut self, now: Instant) {
         if self.link.set_unsent(self.session.poll_transmit().len()) {
-            self.handlers.iter().for_each(|handler| handler.do_send(HandlerMessage::Resume));
+            self.handlers.iter().for_each(|handler| handler.tell(HandlerMessage::Resume));
             let mark = self.endpoint.config.limits.unsent_mark;
             let breach = Breach { allowed: Some(mark.into()), ..Breach::bare(Limit::UnsentMark) };
             self.endpoint.tally.note(&breach, self.link.address(), now);

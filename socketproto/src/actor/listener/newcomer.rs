@@ -9,6 +9,7 @@ use crate::actor::admission::Admitted;
 use crate::actor::connection::{Connection, Start};
 use crate::actor::listener::{Arrived, Gone, Listener, Peers};
 use crate::link::Link;
+use crate::mailbox::Mailbox;
 use crate::transport::Connected;
 
 /// A connection that is about to begin.
@@ -30,7 +31,7 @@ pub(super) struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.listener.do_send(Gone(self.id));
+        self.listener.tell(Gone(self.id));
     }
 }
 
@@ -49,6 +50,6 @@ impl Newcomer {
     pub(super) fn begin_elsewhere(self) {
         let (id, listener) = (self.place.id, self.place.listener.clone());
         let addr = self.begin();
-        listener.do_send(Arrived(id, Some(addr)));
+        listener.tell(Arrived(id, Some(addr)));
     }
 }

@@ -323,6 +323,15 @@ fn requests_beyond_max_in_flight_are_run_in_order_when_others_end() {
 }
 
 #[test]
+fn a_limit_may_be_as_large_as_numbers_go() {
+    let limits = |limits: &mut Limits| (limits.max_in_flight, limits.max_parked) = (usize::MAX, 16 * 1024);
+    let mut line = Line::server(config(Role::Server).limit(limits));
+    for request in 1..20 {
+        line.tell("10/1", &format!("run {request}: 10/1"));
+    }
+}
+
+#[test]
 fn a_request_that_was_parked_has_its_whole_time() {
     let mut line = narrow();
     line.tell_all(&["10/1 #1", "10/1 #2", "10/1 #3"], "run 1: 10/1 #1 | run 2: 10/1 #2");

@@ -30,7 +30,7 @@ fn before_trust_64_frames_are_taken_and_four_more_each_second() {
 fn every_frame_counts_whatever_is_in_it() {
     let frames: [&dyn Fn(&mut Line); 3] =
         [&|line| line.transmit(&message("9/0")), &|line| line.tell_damaged("60/1", ""), &|line| {
-            line.tell_frame(b"x", "")
+            line.tell_frame(b"x", "");
         }];
     for send in frames {
         let mut line = Line::new(config(Role::Server).secret().limit(|limits| limits.untrusted_frames = 2));
