@@ -162,6 +162,20 @@ async fn a_reply_that_does_not_fit_what_may_wait_is_status_2() {
 }
 
 #[tokio::test]
+async fn requests_are_set_aside_while_answers_have_yet_to_leave() {
+    for (unsent_mark, set_aside) in [(1, true), (10_000_000, false)] {
+        let Setup { server, .. } = &setup(TCP, limits(|limits| limits.unsent_mark = unsent_mark)).await;
+        let mut raw = Raw::connect(server.address()).await;
+        let request = framed(&encoded(&execute(2, &100_000)));
+        raw.send_bytes(&request.repeat(5)).await;
+        for _ in 0..5 {
+            assert_eq!(raw.receive().await.expect("an answer").data::<String>().unwrap().len(), 100_000);
+        }
+        assert_eq!(server.limit_counts().get("unsent_mark") > Some(0), set_aside);
+    }
+}
+
+#[tokio::test]
 async fn protocol_errors_up_to_their_number_are_forgiven() {
     let Setup { server, .. } = &setup(TCP, limits(|limits| limits.protocol_errors = 3)).await;
     let mut spoilt = encoded(&read(1)).to_vec();

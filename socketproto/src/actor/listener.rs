@@ -1,6 +1,7 @@
 //! The actor of one server: it accepts, counts, and in the end drains its connections.
 
 mod newcomer;
+mod waits;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -21,6 +22,7 @@ use crate::actor::Endpoint;
 use crate::actor::admission::Admission;
 use crate::actor::connection::{Connection, Drain};
 use crate::actor::listener::newcomer::{Newcomer, Place};
+use crate::actor::listener::waits::Waits;
 use crate::actor::repeats::Repeats;
 use crate::actor::spread::Spread;
 use crate::actor::workers::HOME;
@@ -132,7 +134,7 @@ pub(crate) struct Listener {
     peers: Peers,
     next: u64,
     admission: Admission,
-    backoff: Duration,
+    waits: Waits,
     waiting: Option<Pin<Box<Sleep>>>,
     /// The errors of accept, and when the last one came.
     failed: (Repeats, Option<Instant>),
@@ -170,7 +172,7 @@ impl Listener {
             let limits = &endpoint.config.limits;
             let max_connections =
                 descriptors.map_or(limits.max_connections, |free| free.min(limits.max_connections));
-            let (secret, backoff) = (endpoint.config.secret, limits.accept_backoff);
+            let (secret, waits) = (endpoint.config.secret, Waits::new(limits));
             Self {
                 listener: Some(listener),
                 spread: Spread::new(endpoint.workers.len()),
@@ -179,7 +181,7 @@ impl Listener {
                 connections: FxHashMap::default(),
                 peers,
                 next: 0,
-                backoff,
+                waits,
                 waiting: None,
                 failed: Default::default(),
                 shutdown_until: None,
@@ -203,14 +205,13 @@ impl Listener {
             let Some(listener) = &mut self.listener else { return Poll::Pending };
             match std::task::ready!(listener.poll_accept(cx)) {
                 Ok(line) => {
-                    self.backoff = self.endpoint.config.limits.accept_backoff;
+                    self.waits.reset();
                     self.admit(line, &addr);
                 }
                 Err(error) => {
-                    self.tell_failure(&error.to_string());
-                    self.waiting = Some(Box::pin(tokio::time::sleep(self.backoff)));
-                    self.backoff =
-                        self.backoff.saturating_mul(2).min(self.endpoint.config.limits.max_accept_backoff);
+                    let wait = self.waits.grow();
+                    self.tell_failure(&error.to_string(), wait);
+                    self.waiting = Some(Box::pin(tokio::time::sleep(wait)));
                 }
             }
         }
@@ -219,13 +220,13 @@ impl Listener {
     }
 
     /// While descriptors are short this may go on for hours, with successes in between.
-    fn tell_failure(&mut self, error: &str) {
+    fn tell_failure(&mut self, error: &str, wait: Duration) {
         let (repeats, last) = &mut self.failed;
         if last.replace(Instant::now()).is_some_and(|last| last.elapsed() > FORGIVEN) {
             *repeats = Repeats::default();
         }
         let tell = repeats.add(error);
-        let (wait, failures) = (self.backoff, repeats.count());
+        let failures = repeats.count();
         self.endpoint.tally.count(Limit::AcceptBackoff);
         if tell {
             warn!(error, failures, ?wait, "cannot accept; repeated failures are logged at debug level");
