@@ -130,7 +130,10 @@ const LAYERS: &[(&str, &[&str])] = &[
             "endpoint",
         ],
     ),
-    ("blocking", &["id", "error", "message", "peer", "registering", "protocol", "actor", "server", "client"]),
+    (
+        "blocking",
+        &["id", "limits", "error", "message", "peer", "registering", "protocol", "actor", "server", "client"],
+    ),
     (
         "bench",
         &["id", "message", "frame", "framing", "session", "link", "peer", "service", "transport", "endpoint"],

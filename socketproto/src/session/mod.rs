@@ -237,18 +237,6 @@ impl Session {
         }
     }
 
-    /// So many bytes are there that belong to no frame that was taken.
-    fn handle_begun(&mut self, buffered: usize, now: Instant) {
-        self.pace.see(buffered, now);
-        if !self.is_gated() || self.config.serial {
-            return;
-        }
-        let limit = self.config.limits.untrusted_buffered;
-        if buffered > limit {
-            self.close(CloseReason::BufferTooLarge { found: buffered, limit, setting: "untrusted_buffered" });
-        }
-    }
-
     /// How many bytes of the frame that begins with `input` have yet to come, where its length is known.
     pub(crate) fn missing(&self, input: &[u8]) -> Option<usize> {
         self.deframer.as_ref().and_then(|deframer| deframer.missing(input))

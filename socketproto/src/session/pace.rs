@@ -56,6 +56,19 @@ impl Pace {
 }
 
 impl Session {
+    /// So many bytes are there that belong to no frame that was taken.
+    #[inline]
+    pub(super) fn handle_begun(&mut self, buffered: usize, now: Instant) {
+        self.pace.see(buffered, now);
+        if !self.is_gated() || self.config.serial {
+            return;
+        }
+        let limit = self.config.limits.untrusted_buffered;
+        if buffered > limit {
+            self.close(CloseReason::BufferTooLarge { found: buffered, limit, setting: "untrusted_buffered" });
+        }
+    }
+
     /// To be called before the line is read, and where it is not read: what this side leaves unread is not late.
     #[inline]
     pub(crate) fn watch_pace(&mut self, now: Instant) {
