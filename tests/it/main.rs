@@ -2,6 +2,8 @@
 //!
 //! A test that needs a program of `examples/` says so where it is missing; `tests/run.sh` builds them all.
 
+#[cfg(target_os = "linux")]
+mod admission;
 mod auth;
 mod autobahn;
 mod blocking;

@@ -85,6 +85,7 @@ impl Pump {
         cx: &mut Context<'_>,
         now: Instant,
     ) -> Result<(), CloseReason> {
+        session.watch_pace(now);
         if !self.input.is_empty() || session.has_input() {
             session.handle_input(&mut self.input, now);
         }
@@ -100,7 +101,12 @@ impl Pump {
                 session.handle_sign_of_life(notes.received(), now);
             }
             match read {
-                Poll::Pending => return Ok(()),
+                Poll::Pending => {
+                    if let Some(notes) = &self.notes {
+                        session.handle_partial(notes.received(), now);
+                    }
+                    return Ok(());
+                }
                 Poll::Ready(Ok(0)) => return Err(CloseReason::Peer),
                 Poll::Ready(Ok(_)) => {
                     self.moved = true;
@@ -229,7 +235,9 @@ fn farewell(reason: &CloseReason, is_server: bool) -> Farewell {
         CloseReason::Local if is_server => Farewell::GoingAway,
         CloseReason::Local | CloseReason::Peer | CloseReason::NotConnected => Farewell::Done,
         CloseReason::FrameTooLarge { .. } => Farewell::TooLarge(reason.to_string()),
-        CloseReason::MemoryExceeded | CloseReason::ServiceFailed => Farewell::Failed(reason.to_string()),
+        CloseReason::MemoryExceeded { .. } | CloseReason::ServiceFailed => {
+            Farewell::Failed(reason.to_string())
+        }
         _ => Farewell::Refused(reason.to_string()),
     }
 }

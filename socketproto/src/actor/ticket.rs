@@ -72,7 +72,7 @@ mod tests {
     use crate::link::Outgoing;
 
     fn answers(act: impl FnOnce(Ticket)) -> Vec<(RequestId, Status)> {
-        let link = Arc::new(Link::new("mem://test".into(), Arc::default()));
+        let link = Arc::new(Link::new("mem://test".into(), Arc::default(), 1024 * 1024));
         act(Ticket::new(Arc::clone(&link), 7));
         let mut taken = Outgoing::default();
         link.take(&mut taken);

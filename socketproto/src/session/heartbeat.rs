@@ -155,7 +155,7 @@ impl Session {
         let late = LATE.min(self.config.limits.heartbeat_interval);
         if dead.is_some_and(|dead| dead <= now) {
             if now.saturating_duration_since(due) < late {
-                return self.close(CloseReason::HeartbeatTimeout);
+                return self.close(CloseReason::HeartbeatTimeout(self.config.limits.heartbeat_timeout));
             }
             self.heartbeat.look = after(now, late);
             return;

@@ -18,6 +18,7 @@
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
 
 mod auth;
+mod breaches;
 mod budget;
 mod calls;
 mod config;
@@ -29,6 +30,7 @@ mod inbox;
 mod life;
 mod memory;
 mod operations;
+mod pace;
 mod posts;
 mod receive;
 mod records;
@@ -53,6 +55,7 @@ use tracing::debug;
 use crate::frame::Format;
 use crate::framing::{Deframer, Framer, Framing};
 use crate::id::{DataId, Level, ServiceId, Status};
+use crate::limits::Breach;
 use crate::message::Json;
 use crate::session::auth::Auth;
 use crate::session::budget::Budget;
@@ -60,6 +63,7 @@ use crate::session::calls::{Asked, Calls};
 use crate::session::dispatch::Dispatch;
 use crate::session::heartbeat::Heartbeat;
 use crate::session::hello::Agreement;
+use crate::session::pace::Pace;
 use crate::session::posts::Posts;
 use crate::session::records::Records;
 use crate::session::requests::Requests;
@@ -145,6 +149,11 @@ pub(crate) struct Session {
     progress: Option<Instant>,
     heartbeat: Heartbeat,
     protocol_errors: Budget,
+    untrusted_frames: Budget,
+    /// Keys of the peer that were wrong.
+    wrong_keys: u32,
+    pace: Pace,
+    breaches: Vec<Breach>,
     non_finite_warned: bool,
     counters: Counters,
     presence: Presence,
@@ -186,7 +195,11 @@ impl Session {
             login_begun: false,
             progress: None,
             heartbeat: Heartbeat::new(limits.heartbeat_interval, now),
-            protocol_errors: Budget::new(limits.protocol_errors, now),
+            protocol_errors: Budget::new(limits.protocol_errors, limits.protocol_error_rate, now),
+            untrusted_frames: Budget::new(limits.untrusted_frames, limits.untrusted_frame_rate, now),
+            wrong_keys: 0,
+            pace: Pace::default(),
+            breaches: Vec::new(),
             non_finite_warned: false,
             counters: Counters::default(),
             presence: Presence::default(),
@@ -235,12 +248,11 @@ impl Session {
             self.handle_records(input, now);
         }
         self.check_ready(now);
-        if !self.is_gated() || self.config.serial {
-            return;
-        }
-        let (buffered, limit) = (self.buffered(input), self.config.limits.untrusted_buffered);
-        if buffered > limit {
-            self.close(CloseReason::BufferTooLarge { found: buffered, limit, setting: "untrusted_buffered" });
+        match self.buffered(input) {
+            // A record may end without a frame.
+            0 if self.records.is_some() => self.pace.end(),
+            0 => {}
+            buffered => self.handle_begun(buffered, now),
         }
     }
 
@@ -262,7 +274,10 @@ impl Session {
             }
             deframer.set_max_frame(limit);
             match deframer.decode(input) {
-                Ok(Some(piece)) => self.handle_piece(piece, now),
+                Ok(Some(piece)) => {
+                    self.pace.end();
+                    self.handle_piece(piece, now);
+                }
                 Ok(None) => break,
                 Err(error) => self.handle_framing_error(&error, now),
             }
@@ -439,13 +454,17 @@ impl Session {
             self.hello_unanswered(now);
         }
         if due(self.first_byte) {
-            self.close(CloseReason::FirstByteTimeout);
+            self.close(CloseReason::FirstByteTimeout(self.config.limits.first_byte_timeout));
         }
         if due(self.trust) {
-            self.close(CloseReason::TrustTimeout);
+            let (setting, limit) = self.trust_limit();
+            self.close(CloseReason::TrustTimeout { setting, limit });
+        }
+        if due(self.frame_deadline()) {
+            self.frame_too_slow();
         }
         if due(self.write_deadline()) {
-            self.close(CloseReason::WriteTimeout);
+            self.close(CloseReason::WriteTimeout(self.config.limits.write_timeout));
         }
         self.beat(now);
     }
@@ -511,6 +530,7 @@ impl Session {
             self.handshake.deadline(),
             self.first_byte,
             self.trust,
+            self.frame_deadline(),
             self.write_deadline(),
             self.heartbeat_deadline(),
         ])

@@ -34,7 +34,7 @@ impl Session {
     pub(crate) fn begins_again(&self) -> bool {
         match self.closed {
             Some(CloseReason::PeerRestarted) => true,
-            Some(CloseReason::HeartbeatTimeout) => self.config.serial,
+            Some(CloseReason::HeartbeatTimeout(_)) => self.config.serial,
             _ => false,
         }
     }

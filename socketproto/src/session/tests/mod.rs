@@ -5,6 +5,7 @@
 
 mod auth;
 mod calls;
+mod counts;
 mod dialogue;
 mod garbage;
 mod gate;
@@ -16,11 +17,13 @@ mod load;
 mod memory;
 mod opening;
 mod operations;
+mod pace;
 mod pair;
 mod restart;
 mod restart_pair;
 #[cfg(feature = "secure")]
 mod secure;
+mod untrusted;
 
 use sha2::{Digest, Sha512};
 
@@ -70,6 +73,7 @@ pub(crate) fn config(role: Role) -> Config {
         format: Format::Json,
         lossy: false,
         serial: false,
+        line_rate: None,
         limits: Arc::default(),
         dispatch: Arc::new(dispatch),
     }
@@ -175,6 +179,8 @@ struct Line {
     format: Format,
     deframer: Deframer,
     end_told: bool,
+    /// Keys that its owner was told of as wrong.
+    wrong_keys: u32,
 }
 
 impl Line {
@@ -192,6 +198,7 @@ impl Line {
             format: Format::Json,
             deframer: Deframer::new(framing, Limits::MAX_MAX_FRAME),
             end_told: false,
+            wrong_keys: 0,
         }
     }
 
@@ -375,6 +382,7 @@ impl Line {
                         self.session.handle_auth_answer(answer, self.now);
                         answered = true;
                     }
+                    Event::WrongKey => self.wrong_keys += 1,
                     event => log.push(show_event(event)),
                 }
             }
@@ -521,6 +529,7 @@ fn show_event(event: Event) -> String {
         Event::Ask(AuthQuestion::Seed) => "ask seed".to_owned(),
         Event::Ask(AuthQuestion::Verify { .. }) => "ask verify".to_owned(),
         Event::Ask(AuthQuestion::Prove { .. }) => "ask prove".to_owned(),
+        Event::WrongKey => "wrong key".to_owned(),
         Event::Ready => "ready".to_owned(),
     }
 }

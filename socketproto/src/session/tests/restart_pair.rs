@@ -214,7 +214,7 @@ impl Pair {
                         self.ends[at].running.push((incoming.request, number));
                     }
                     Event::Completed { call, outcome } => self.completed(at, call, &outcome),
-                    Event::Expired { .. } | Event::Cancelled { .. } | Event::Ready => {}
+                    Event::Expired { .. } | Event::Cancelled { .. } | Event::WrongKey | Event::Ready => {}
                 }
             }
         }

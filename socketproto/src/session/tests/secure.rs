@@ -201,7 +201,7 @@ fn a_server_trusts_a_client_by_its_first_record_and_not_by_a_recording_of_its_me
     assert_eq!(server.session.level(), None);
     assert!(!server.session.is_ready());
     server.session.handle_timeout(now + 10 * SECOND);
-    assert_eq!(server.session.close_reason(), Some(&CloseReason::TrustTimeout));
+    assert!(matches!(server.session.close_reason(), Some(CloseReason::TrustTimeout { .. })));
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn a_line_that_ends_without_a_word_was_cut() {
 
     let mut line = Line2::new(|config| config);
     line.honest();
-    line.client.session.close(CloseReason::MemoryExceeded);
+    line.client.session.close(CloseReason::MemoryExceeded { held: 2, limit: 1 });
     line.honest();
     let reason = line.server.reason().unwrap();
     assert!(reason.starts_with("closed by the peer: all connections together"), "{reason}");
