@@ -28,6 +28,7 @@ mod d_resources;
 mod e_log;
 mod e_login;
 mod e_names;
+mod e_secrets;
 mod e_tls;
 mod index;
 #[path = "../it/tls/made.rs"]
