@@ -320,6 +320,7 @@ mod tests {
         ("protocol_error_rate", Limit::ProtocolErrors),
         ("max_accept_backoff", Limit::AcceptBackoff),
         ("max_penalized", Limit::EnforcedPenalty),
+        ("heartbeat_interval", Limit::HeartbeatTimeout),
     ];
 
     /// Kinds of bad frames, which are limited together by `protocol_errors`.
