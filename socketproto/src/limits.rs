@@ -312,7 +312,7 @@ mod tests {
     use super::*;
 
     /// Settings that say how a limit of another name is refilled, grows or ends; what is counted is that limit.
-    const REFINING: [(&str, Limit); 7] = [
+    const REFINING: [(&str, Limit); 8] = [
         ("untrusted_frame_rate", Limit::UntrustedFrames),
         ("min_frame_rate", Limit::FrameTimeout),
         ("wrong_key_penalty", Limit::WrongKeys),
