@@ -312,7 +312,7 @@ mod tests {
     use super::*;
 
     /// Settings that say how a limit of another name is refilled, grows or ends; what is counted is that limit.
-    const REFINING: [(&str, Limit); 7] = [
+    const REFINING: [(&str, Limit); 8] = [
         ("untrusted_frame_rate", Limit::UntrustedFrames),
         ("min_frame_rate", Limit::FrameTimeout),
         ("wrong_key_penalty", Limit::WrongKeys),
@@ -320,6 +320,7 @@ mod tests {
         ("protocol_error_rate", Limit::ProtocolErrors),
         ("max_accept_backoff", Limit::AcceptBackoff),
         ("max_penalized", Limit::EnforcedPenalty),
+        ("heartbeat_interval", Limit::HeartbeatTimeout),
     ];
 
     /// Kinds of bad frames, which are limited together by `protocol_errors`.

@@ -68,7 +68,11 @@ impl Pair {
         let now = Instant::now();
         let [first, second] = ways;
         let ends = [(Role::Client, first), (Role::Server, second)].map(|(role, way)| {
-            let mut config = config(role).limit(|limits| limits.handler_timeout = 10_000 * SECOND);
+            let mut config = config(role).limit(|limits| {
+                limits.handler_timeout = 10_000 * SECOND;
+                // Lines may be slower than frames have to be.
+                limits.frame_timeout = 10_000 * SECOND;
+            });
             // As random ones, the digits tell the ends apart.
             config.session =
                 format!("00000000000000{}", if role == Role::Client { "20" } else { "e0" }).into();
