@@ -18,16 +18,19 @@
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
 
 mod auth;
+mod breaches;
 mod budget;
 mod calls;
 mod config;
 pub(crate) mod dispatch;
 pub(crate) mod event;
+mod heartbeat;
 mod hello;
 mod inbox;
 mod life;
 mod memory;
 mod operations;
+mod pace;
 mod posts;
 mod receive;
 mod records;
@@ -52,12 +55,15 @@ use tracing::debug;
 use crate::frame::Format;
 use crate::framing::{Deframer, Framer, Framing};
 use crate::id::{DataId, Level, ServiceId, Status};
+use crate::limits::Breach;
 use crate::message::Json;
 use crate::session::auth::Auth;
 use crate::session::budget::Budget;
 use crate::session::calls::{Asked, Calls};
 use crate::session::dispatch::Dispatch;
+use crate::session::heartbeat::Heartbeat;
 use crate::session::hello::Agreement;
+use crate::session::pace::Pace;
 use crate::session::posts::Posts;
 use crate::session::records::Records;
 use crate::session::requests::Requests;
@@ -141,7 +147,13 @@ pub(crate) struct Session {
     login_begun: bool,
     /// When bytes that still wait were last seen to move.
     progress: Option<Instant>,
+    heartbeat: Heartbeat,
     protocol_errors: Budget,
+    untrusted_frames: Budget,
+    /// Keys of the peer that were wrong.
+    wrong_keys: u32,
+    pace: Pace,
+    breaches: Vec<Breach>,
     non_finite_warned: bool,
     counters: Counters,
     presence: Presence,
@@ -182,7 +194,12 @@ impl Session {
             trust: None,
             login_begun: false,
             progress: None,
-            protocol_errors: Budget::new(limits.protocol_errors, now),
+            heartbeat: Heartbeat::new(limits.heartbeat_interval, now),
+            protocol_errors: Budget::new(limits.protocol_errors, limits.protocol_error_rate, now),
+            untrusted_frames: Budget::new(limits.untrusted_frames, limits.untrusted_frame_rate, now),
+            wrong_keys: 0,
+            pace: Pace::default(),
+            breaches: Vec::new(),
             non_finite_warned: false,
             counters: Counters::default(),
             presence: Presence::default(),
@@ -214,6 +231,12 @@ impl Session {
     /// Takes bytes from the line: as many as belong to whole frames that may be judged now. What is left stays in
     /// `input` for the next time.
     pub(crate) fn handle_input(&mut self, input: &mut BytesMut, now: Instant) {
+        self.heartbeat.hear(input.len(), now);
+        self.take_input(input, now);
+        self.heartbeat.leave(input.len());
+    }
+
+    fn take_input(&mut self, input: &mut BytesMut, now: Instant) {
         if self.records.is_none() {
             self.take_frames(input, now);
             if self.handshake.is_judged() && !input.is_empty() {
@@ -225,12 +248,11 @@ impl Session {
             self.handle_records(input, now);
         }
         self.check_ready(now);
-        if !self.is_gated() || self.config.serial {
-            return;
-        }
-        let (buffered, limit) = (self.buffered(input), self.config.limits.untrusted_buffered);
-        if buffered > limit {
-            self.close(CloseReason::BufferTooLarge { found: buffered, limit, setting: "untrusted_buffered" });
+        match self.buffered(input) {
+            // A record may end without a frame.
+            0 if self.records.is_some() => self.pace.end(),
+            0 => {}
+            buffered => self.handle_begun(buffered, now),
         }
     }
 
@@ -252,7 +274,10 @@ impl Session {
             }
             deframer.set_max_frame(limit);
             match deframer.decode(input) {
-                Ok(Some(piece)) => self.handle_piece(piece, now),
+                Ok(Some(piece)) => {
+                    self.pace.end();
+                    self.handle_piece(piece, now);
+                }
                 Ok(None) => break,
                 Err(error) => self.handle_framing_error(&error, now),
             }
@@ -429,14 +454,19 @@ impl Session {
             self.hello_unanswered(now);
         }
         if due(self.first_byte) {
-            self.close(CloseReason::FirstByteTimeout);
+            self.close(CloseReason::FirstByteTimeout(self.config.limits.first_byte_timeout));
         }
         if due(self.trust) {
-            self.close(CloseReason::TrustTimeout);
+            let (setting, limit) = self.trust_limit();
+            self.close(CloseReason::TrustTimeout { setting, limit });
+        }
+        if due(self.frame_deadline()) {
+            self.frame_too_slow();
         }
         if due(self.write_deadline()) {
-            self.close(CloseReason::WriteTimeout);
+            self.close(CloseReason::WriteTimeout(self.config.limits.write_timeout));
         }
+        self.beat(now);
     }
 
     /// Reports that the first bytes of `poll_transmit` have left.
@@ -448,6 +478,7 @@ impl Session {
             Some(_) => 0,
         };
         self.sent = self.sent.saturating_add(left);
+        self.heartbeat.say(bytes, self.sent, now);
         while let Some(call) = self.posts.taken(self.sent) {
             self.completed(call, Ok(Done::Sent));
         }
@@ -499,7 +530,9 @@ impl Session {
             self.handshake.deadline(),
             self.first_byte,
             self.trust,
+            self.frame_deadline(),
             self.write_deadline(),
+            self.heartbeat_deadline(),
         ])
     }
 }

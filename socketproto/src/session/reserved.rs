@@ -28,6 +28,8 @@ impl Session {
             ServiceId::CHANNEL_NAME_RESPONSE => self.handle_channel_response(header, data),
             ServiceId::HELLO_REQUEST => self.handle_hello_request(header, data, format, now),
             ServiceId::HELLO_RESPONSE => self.handle_hello_response(header, data, format, now),
+            ServiceId::HEARTBEAT_REQUEST => self.handle_ping(header, data, format, now),
+            ServiceId::HEARTBEAT_RESPONSE => self.handle_pong(header, data, format),
             ServiceId::CANCEL => self.handle_cancelled(header, data, now),
             // A request has an even id, its response the next.
             other if other.value() % 2 == 0 => {
@@ -191,7 +193,7 @@ impl Session {
         if hello.session == *self.config.session {
             return self.echoed();
         }
-        if self.is_restart(&hello) {
+        if self.is_restart(&hello.session) {
             return self.peer_restarted(Some((*header, data.clone(), format)));
         }
         // The answer goes out under the old agreement: the peer cannot know ours before it.
@@ -215,7 +217,7 @@ impl Session {
             Some(hello) if (asked || self.config.serial) && hello.session == *self.config.session => {
                 self.echoed();
             }
-            Some(hello) if self.is_restart(&hello) => {
+            Some(hello) if self.is_restart(&hello.session) => {
                 self.peer_restarted(Some((*header, data.clone(), format)));
             }
             Some(hello) if asked => {

@@ -6,7 +6,7 @@
 //!          └── another session than the known one, or status 3 although trusted: the peer has restarted
 //! ```
 //! A restart ends the session with [`CloseReason::PeerRestarted`]. Its owner reopens it on the same line, and the HELLO
-//! that told of the restart is the first message of what follows.
+//! or heartbeat that told of the restart is the first message of what follows. So it does where the peer falls silent.
 
 use std::time::{Duration, Instant};
 
@@ -45,7 +45,7 @@ pub(super) struct Presence {
     login_id: Option<u64>,
     /// A key has been refused.
     refused: bool,
-    /// The HELLO that told of a restart.
+    /// The message that told of a restart.
     news: Option<Box<(Header, Json, Format)>>,
 }
 
@@ -65,8 +65,13 @@ impl Session {
     /// Two sides that start together on a line of one direction at a time would talk at once, again and again. So
     /// each waits a little longer, up to 255 ms, as the random digits of its session say.
     fn own_delay(&self) -> Duration {
+        Duration::from_millis(self.own_digits().into())
+    }
+
+    /// What tells the timing of this side from that of others.
+    pub(super) fn own_digits(&self) -> u8 {
         let digits = self.config.session.get(14..16).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        Duration::from_millis(digits.unwrap_or_default().into())
+        digits.unwrap_or_default()
     }
 
     /// Where the message ids of this endpoint begin: answers to who was here before are still on their way, and must
@@ -168,11 +173,11 @@ impl Session {
         }
     }
 
-    /// Whether the HELLO is of another session than what was said so far.
-    pub(super) fn is_restart(&self, hello: &Hello) -> bool {
+    /// Whether what carries this session is of another one than what was said so far.
+    pub(super) fn is_restart(&self, session: &str) -> bool {
         self.config.serial
             && match &self.presence.session {
-                Some(known) => **known != *hello.session,
+                Some(known) => **known != *session,
                 // Nobody said HELLO, and somebody is trusted: not necessarily this one.
                 None => self.auth.is_trusted(),
             }
@@ -187,7 +192,7 @@ impl Session {
             && self.auth.is_trusted()
     }
 
-    /// Ends what was with the peer as it was. `news` is the HELLO that told of it.
+    /// Ends what was with the peer as it was. `news` is the message that told of it.
     pub(super) fn peer_restarted(&mut self, news: Option<(Header, Json, Format)>) {
         info!("the peer has restarted");
         self.close(CloseReason::PeerRestarted);

@@ -31,6 +31,15 @@ impl Session {
         self.ready && self.closed.is_none()
     }
 
+    /// Whether another session follows at once on the same line, since that has no end of its own.
+    pub(crate) fn begins_again(&self) -> bool {
+        match self.closed {
+            Some(CloseReason::PeerRestarted) => true,
+            Some(CloseReason::HeartbeatTimeout(_)) => self.config.serial,
+            _ => false,
+        }
+    }
+
     /// Whether a request has yet to be answered.
     pub(crate) fn is_running(&self, request: RequestId) -> bool {
         self.requests.is_running(request)
@@ -94,7 +103,7 @@ impl Session {
         }
     }
 
-    pub(super) fn write_deadline(&self) -> Option<Instant> {
+    pub(crate) fn write_deadline(&self) -> Option<Instant> {
         // Where nobody has been heard yet, nobody has to read.
         let progress = self.progress.filter(|_| self.presence.heard || !self.config.serial);
         progress.map(|progress| after(progress, self.config.limits.write_timeout))
