@@ -3,6 +3,7 @@
 
 mod attack;
 mod between;
+mod cuts;
 mod desk;
 mod lines;
 mod logs;

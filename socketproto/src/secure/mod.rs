@@ -23,13 +23,16 @@ mod without;
 pub(crate) use channel::Channel;
 #[cfg(feature = "secure")]
 pub(crate) use handshake::{Initiator, initiate, respond};
-pub(crate) use offer::{Accepted, MAX_KID, Offer, SUITE};
+#[cfg(feature = "secure")]
+pub(crate) use offer::SUITE;
+pub(crate) use offer::{Accepted, MAX_KID, Offer};
 #[cfg(feature = "secure")]
 pub(crate) use psk::{Material, Psk, derive};
 #[cfg(not(feature = "secure"))]
 pub(crate) use without::*;
 
 /// Random bytes of a handshake: the private key that serves it alone.
+#[cfg(feature = "secure")]
 pub(crate) const RANDOM: usize = 32;
 
 /// Bytes that a record's tag adds to its plaintext.
@@ -52,6 +55,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// What a first byte means.
+    #[cfg(feature = "secure")]
     pub(crate) fn of(byte: u8) -> Option<Self> {
         [Self::Data, Self::Finished, Self::Close].into_iter().find(|kind| *kind as u8 == byte)
     }
