@@ -109,6 +109,8 @@ where
     match request.0 {
         Kind::Enter(visit) => drop(contain(|| visit(actor))),
         Kind::Hook(hook) => drop(contain(|| actor.hook(&hook))),
+        // It was given up while it waited here.
+        Kind::Serve { reply, .. } if reply.is_closed() => {}
         Kind::Serve { entry, request, reply } => {
             let addr = context.address();
             let door = Door::new(move |visit| addr.tell(Request(Kind::Enter(visit))));

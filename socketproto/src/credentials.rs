@@ -63,6 +63,9 @@ impl Credentials {
             if self.level == Some(Level::Secure) {
                 return Err(config("level", "secure mode needs a secret, `.secret(..)`"));
             }
+            if self.accept_legacy && self.legacy_secret.is_none() {
+                return Err(config("accept_legacy", "there is no secret to be proved, `.secret(..)`"));
+            }
             return match (self.further.is_empty(), &self.legacy_secret) {
                 (false, _) => Err(config("further_secret", "there is no first one, `.secret(..)`")),
                 (true, Some(legacy_secret)) => {
@@ -177,6 +180,8 @@ mod tests {
     fn settings_that_do_not_go_together_are_refused() {
         let legacy_secret = Credentials { legacy_secret: generated(), ..Credentials::default() };
         check(Role::Server, legacy_secret, Err("accept_legacy(true)"));
+        let nothing = Credentials { accept_legacy: true, ..Credentials::default() };
+        check(Role::Server, nothing, Err("no secret to be proved"));
         let further = Credentials { further: vec![generated().unwrap()], ..Credentials::default() };
         check(Role::Server, further, Err("no first one"));
         let twice = Credentials {

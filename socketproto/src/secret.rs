@@ -67,8 +67,11 @@ impl Secret {
         if text.ends_with(['\n', '\r']) {
             return Err(config("it ends in a line break; trim what was read from a file"));
         }
-        let generated = hex::decode(text.as_str()).ok().filter(|bytes| bytes.len() >= MIN_BYTES);
-        Ok(Self { text, generated: generated.map(Zeroizing::new), is_bytes: false, kid: "".into() })
+        // In memory of its own from the begin: it is wiped whatever comes of it.
+        let mut bytes = Zeroizing::new(vec![0; text.len() / 2]);
+        let is_hex = hex::decode_to_slice(text.as_bytes(), &mut bytes).is_ok();
+        let generated = Some(bytes).filter(|bytes| is_hex && bytes.len() >= MIN_BYTES);
+        Ok(Self { text, generated, is_bytes: false, kid: "".into() })
     }
 
     /// Takes random bytes, 16 or more.
@@ -231,7 +234,7 @@ impl fmt::Debug for Secret {
 
 /// This many random bytes of the operating system, as lower-case hex digits.
 pub(crate) fn random_hex<const BYTES: usize>() -> Result<String> {
-    Ok(hex::encode(*random::<BYTES>()?))
+    Ok(hex::encode(random::<BYTES>()?.as_slice()))
 }
 
 /// This many random bytes of the operating system.

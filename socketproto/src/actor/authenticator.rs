@@ -61,7 +61,7 @@ impl Authenticator {
             AuthQuestion::Verify { seed, key } => AuthAnswer::Verdict(self.is_right(&seed, key.as_deref())),
             AuthQuestion::Prove { seed } => AuthAnswer::Key(hex::encode(self.key(&seed))),
             AuthQuestion::Offer => AuthAnswer::Offered(self.keys.offer().map(Box::new)),
-            AuthQuestion::Accept(offer) => AuthAnswer::Accepted(self.keys.accept(&offer).map(Box::new)),
+            AuthQuestion::Accept(offer) => AuthAnswer::Accepted(self.keys.accept(&offer)),
         }
     }
 

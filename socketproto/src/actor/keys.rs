@@ -9,7 +9,7 @@ use crate::secret::Secret;
 use crate::secret::random;
 #[cfg(feature = "secure")]
 use crate::secure::{self, Psk};
-use crate::secure::{Accepted, Channel, Initiator, Offer};
+use crate::secure::{Accepted, Channel, Initiator, Offer, Refused};
 
 /// One key for each secret, by its key id.
 #[derive(Default)]
@@ -44,12 +44,12 @@ impl Keys {
         secure::initiate(key, kid, random().ok()?).ok()
     }
 
-    /// The answer to a client's handshake; none where it does not prove the secret that it names. One that nobody has
-    /// takes as long as a wrong one.
-    pub(super) fn accept(&self, offer: &Offer) -> Option<(Channel, Accepted)> {
+    /// The answer to a client's handshake, unless it does not prove the secret that it names; one that nobody has takes as
+    /// long as a wrong one. None where there are no random numbers.
+    pub(super) fn accept(&self, offer: &Offer) -> Option<Result<Box<(Channel, Accepted)>, Refused>> {
         let nobodys = random().ok()?;
         let key = self.keys.iter().find(|(kid, _)| **kid == *offer.kid).map_or(&nobodys, |(_, key)| key);
-        secure::respond(key, offer, random().ok()?).ok()
+        Some(secure::respond(key, offer, random().ok()?).map(Box::new))
     }
 }
 
@@ -67,7 +67,7 @@ impl Keys {
         None
     }
 
-    pub(super) fn accept(&self, _: &Offer) -> Option<(Channel, Accepted)> {
+    pub(super) fn accept(&self, _: &Offer) -> Option<Result<Box<(Channel, Accepted)>, Refused>> {
         None
     }
 }

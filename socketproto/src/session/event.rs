@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::id::Status;
 use crate::limits::{Breach, Limit};
 use crate::message::{Header, Json, Message};
-use crate::secure::{Accepted, Channel, Initiator, Offer};
+use crate::secure::{Accepted, Channel, Initiator, Offer, Refused};
 
 /// Names a request of the peer until it is answered.
 pub(crate) type RequestId = u64;
@@ -105,8 +105,8 @@ pub(crate) enum AuthAnswer {
     Key(String),
     /// A handshake; none where there are no random numbers.
     Offered(Option<Box<(Initiator, Offer)>>),
-    /// Its answer, and what follows it; none where it does not prove the secret.
-    Accepted(Option<Box<(Channel, Accepted)>>),
+    /// Its answer, and what follows it, unless it does not prove the secret; none where there are no random numbers.
+    Accepted(Option<Result<Box<(Channel, Accepted)>, Refused>>),
 }
 
 /// Why a connection ended.
@@ -180,8 +180,8 @@ pub(crate) enum CloseReason {
     BytesBehindOffer,
     /// A record was changed, or is none.
     BadRecord,
-    /// The line has ended, and nobody said that it would.
-    Truncated,
+    /// The line has ended, and nobody who proved the secret said that it would; what the line itself said.
+    Truncated(String),
     /// The peer closed it, and said why.
     Said(String),
     /// The client's authentication failed.
@@ -295,9 +295,13 @@ impl fmt::Display for CloseReason {
             ),
             Self::BytesBehindOffer => f.write_str("bytes behind the first message of a handshake"),
             Self::BadRecord => f.write_str("a record does not open: it was changed on its way, or is none"),
-            Self::Truncated => f.write_str(
-                "the line ended without a word of the peer: it was cut by somebody in between, or the peer has died",
-            ),
+            Self::Truncated(said) => {
+                let said = if said.is_empty() { String::new() } else { format!(" ({said}, which anybody can say)") };
+                write!(
+                    f,
+                    "the line ended without a word of the peer: it was cut by somebody in between, or the peer has died{said}"
+                )
+            }
             Self::Said(reason) => write!(f, "closed by the peer: {reason}"),
             Self::AuthenticationFailed(reason) => f.write_str(reason),
             Self::MemoryExceeded { held, limit } => write!(

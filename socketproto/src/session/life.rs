@@ -57,12 +57,13 @@ impl Session {
         if self.closed.is_some() {
             return;
         }
-        let reason = match (&self.records, reason) {
-            // Somebody in between may have cut it short.
-            (Some(records), CloseReason::Peer) if records.has_proved() && !records.has_ended() => {
-                CloseReason::Truncated
-            }
-            (_, reason) => reason,
+        let is_proved =
+            self.records.as_ref().is_some_and(|records| records.has_proved() && !records.has_ended());
+        let reason = match reason {
+            // Somebody in between may have cut it short, or have said that it ends.
+            CloseReason::Peer if is_proved => CloseReason::Truncated(String::new()),
+            CloseReason::Transport(said) if is_proved => CloseReason::Truncated(said),
+            reason => reason,
         };
         if let Some(records) = &mut self.records {
             records.say_farewell(&if reason == CloseReason::Local {

@@ -419,7 +419,7 @@ impl Session {
                 }
             }
             AuthAnswer::Offered(made) => self.offer(made.map(|made| *made), now),
-            AuthAnswer::Accepted(judged) => self.accept(judged.map(|judged| *judged), now),
+            AuthAnswer::Accepted(judged) => self.accept(judged.map(|judged| judged.map(|right| *right)), now),
         }
     }
 

@@ -80,9 +80,11 @@ impl Session {
 
     /// The line puts whole frames together, and holds so many bytes of the next one.
     pub(crate) fn handle_partial(&mut self, bytes: usize, now: Instant) {
-        match bytes {
+        // Records hold pieces of frames.
+        let opened = self.records.as_ref().map_or(0, |records| records.opened());
+        match bytes.saturating_add(opened) {
             0 => self.pace.end(),
-            _ => self.pace.see(bytes, now),
+            held => self.pace.see(held, now),
         }
     }
 

@@ -206,7 +206,11 @@ impl Session {
 
     /// Takes a request back whose callback was removed before it ran: the next in the order of priority takes it.
     pub(crate) fn handle_returned(&mut self, request: RequestId, message: Message, now: Instant) {
-        let Some(running) = self.requests.finish(request).filter(|_| self.closed.is_none()) else { return };
+        let running = self.requests.finish(request).filter(|_| self.closed.is_none());
+        let Some(running) = running else {
+            // It was given up before, and its place is free now.
+            return self.resume(now);
+        };
         let (header, data) = message.into_parts();
         self.route(request, header, data, running.origin, now);
         self.resume(now);

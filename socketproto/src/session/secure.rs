@@ -76,7 +76,7 @@ impl Session {
             return;
         }
         let Some((initiator, offer)) = made else {
-            return self.close(CloseReason::Transport("no random numbers for the handshake".to_owned()));
+            return self.close(CloseReason::Transport(NO_RANDOM.to_owned()));
         };
         let data = Json::encode(&offer).unwrap_or_default();
         self.ask(ServiceId::AUTH_REQUEST, DataId::AUTH_SECURE, &data, now);
@@ -136,18 +136,19 @@ impl Session {
     }
 
     /// The authenticator has judged the client's offer.
-    pub(super) fn accept(&mut self, judged: Option<(Channel, Accepted)>, now: Instant) {
+    pub(super) fn accept(&mut self, judged: Option<Result<(Channel, Accepted), Refused>>, now: Instant) {
         let Handshake::Judged(origin) = std::mem::take(&mut self.handshake) else { return };
         match judged {
-            Some((channel, accepted)) => {
+            Some(Ok((channel, accepted))) => {
                 let data = Json::encode(&accepted).unwrap_or_default();
                 self.respond(&origin, Status::OKAY, data.as_str(), now);
                 self.begin_records(channel, now);
             }
-            None => {
+            Some(Err(Refused)) => {
                 self.wrong_key(now);
                 self.refuse_handshake(&origin, "the client's secret is wrong, or its key id unknown", now);
             }
+            None => self.close(CloseReason::Transport(NO_RANDOM.to_owned())),
         }
     }
 
@@ -244,3 +245,6 @@ const NOT_FIRST: &str = "a handshake that is malformed, or does not come first";
 
 /// What a client says of a server that does not answer as one of this protocol.
 const NO_SECURE_MODE: &str = "the peer does not know secure mode";
+
+/// What keeps a handshake from being begun or answered.
+const NO_RANDOM: &str = "the operating system gives no random numbers for the handshake";

@@ -45,7 +45,7 @@ impl Connection {
             let until = *self.flush_until.get_or_insert(now + FLUSH_TIMEOUT);
             match reason {
                 CloseReason::Peer | CloseReason::Said(_) => line.shutdown_now(cx),
-                CloseReason::Truncated | CloseReason::Transport(_) | CloseReason::Handshake { .. } => {}
+                CloseReason::Truncated(_) | CloseReason::Transport(_) | CloseReason::Handshake { .. } => {}
                 _ if until > now => {
                     ready!(line.poll_shutdown(&mut self.session, cx));
                     // A peer that broke a rule is not listened to any longer, and a serial line has no end.

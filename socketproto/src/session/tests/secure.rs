@@ -12,7 +12,7 @@ impl Authenticator {
         let psk = secure::derive(Material::Generated(material), "").unwrap();
         match question {
             AuthQuestion::Accept(offer) => {
-                AuthAnswer::Accepted(secure::respond(&psk, offer, random).ok().map(Box::new))
+                AuthAnswer::Accepted(Some(secure::respond(&psk, offer, random).map(Box::new)))
             }
             _ => AuthAnswer::Offered(secure::initiate(&psk, "", random).ok().map(Box::new)),
         }
@@ -320,7 +320,7 @@ fn a_line_that_ends_without_a_word_was_cut() {
     let mut line = Line2::new(|config| config);
     line.honest();
     line.client.session.close(CloseReason::Peer);
-    assert_eq!(line.client.session.close_reason(), Some(&CloseReason::Truncated));
+    assert_eq!(line.client.session.close_reason(), Some(&CloseReason::Truncated(String::new())));
 
     let mut line = Line2::new(|config| config);
     line.honest();

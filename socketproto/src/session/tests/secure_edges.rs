@@ -145,7 +145,7 @@ fn a_line_of_whole_messages_takes_every_record_whatever_the_largest_frame_is() {
 fn what_the_peer_says_last_is_one_line() {
     let mut line = Line2::new(|config| config);
     line.honest();
-    line.client.session.close(CloseReason::Transport("one\nERROR two\x1b[2J\u{9b}".into()));
+    line.client.session.close(CloseReason::Violation("one\nERROR two\x1b[2J\u{9b}".into()));
     line.honest();
     assert_eq!(line.server.reason().unwrap(), "closed by the peer: one ERROR two [2J ");
 }
