@@ -91,7 +91,7 @@ fn outcome(frame: Vec<u8>, data: &[u8]) -> Outcome {
                 Outcome::Becomes(kept.to_owned())
             }
         }
-        Err(FrameError::Malformed(_)) => Outcome::Malformed,
+        Err(FrameError::Malformed(_) | FrameError::TooDeep { .. }) => Outcome::Malformed,
         Err(other) => panic!("{other}"),
     }
 }
