@@ -50,3 +50,10 @@ pub(crate) struct Config {
     pub(crate) limits: Arc<Limits>,
     pub(crate) dispatch: Arc<Dispatch>,
 }
+
+impl Config {
+    /// Whether records may be lost, so that a session takes the place of another on one line (protocol.md section 4).
+    pub(crate) fn rekeys(&self) -> bool {
+        self.lossy && self.secure
+    }
+}

@@ -17,6 +17,9 @@ use crate::session::{CHANNEL_NAME_TIMEOUT, Exchange, HELLO_TIMEOUT, LOGIN_TIMEOU
 impl Session {
     /// The exchanges that a client begins (protocol.md section 4).
     pub(super) fn open(&mut self, now: Instant) {
+        if self.rekey.is_some() {
+            return self.begin_attempt(now);
+        }
         if self.config.secure {
             return self.begin_handshake();
         }
@@ -25,7 +28,7 @@ impl Session {
 
     /// Says who this side is.
     pub(super) fn greet_server(&mut self, now: Instant) {
-        if self.config.hello && self.config.serial {
+        if self.config.hello && self.is_endless() {
             // The rest follows when the server is there.
             return self.greet(now);
         }
@@ -58,12 +61,14 @@ impl Session {
         }
         let reason = match (&self.records, reason) {
             // Somebody in between may have cut it short.
-            (Some(records), CloseReason::Peer) if records.has_proved() && !records.has_ended() => {
+            (Some(records), CloseReason::Peer)
+                if records.has_proved() && !records.has_ended() && !self.config.serial =>
+            {
                 CloseReason::Truncated
             }
             (_, reason) => reason,
         };
-        if let Some(records) = &mut self.records {
+        if let Some(records) = self.records.as_mut().filter(|_| !reason.keeps_line()) {
             records.say_farewell(&if reason == CloseReason::Local {
                 String::new()
             } else {
@@ -72,7 +77,7 @@ impl Session {
         }
         debug!(%reason, counters = ?self.counters, "connection ends");
         self.events.retain(|event| matches!(event, Event::Completed { .. }));
-        for call in self.calls.end_sent(self.config.serial) {
+        for call in self.calls.end_sent(self.is_endless()) {
             self.completed(call, Err(CallFailure::Lost(reason.clone())));
         }
         self.end_operations(&reason);
@@ -99,9 +104,11 @@ impl Session {
     /// (protocol.md section 4). The next one may be long in coming.
     pub(crate) fn forget_line(&mut self) {
         self.requests.restart();
-        self.out = BytesMut::new();
-        self.records = None;
-        self.deframer = None;
+        if !(self.rekey.is_some() && self.closed.as_ref().is_some_and(CloseReason::keeps_line)) {
+            self.out = BytesMut::new();
+            self.records = None;
+            self.deframer = None;
+        }
         self.channel_name.clone_from(&self.config.channel_name);
     }
 
@@ -117,7 +124,11 @@ impl Session {
 
     /// Begins anew on another line: nothing is kept but the calls and operations that wait and the names of requests.
     pub(crate) fn reopen(&mut self, now: Instant) {
-        let mut next = Self::new(self.config.clone(), now);
+        let mut next = Self::blank(self.config.clone(), now);
+        // What follows a restart inside records goes on with them.
+        if self.records.is_none() || self.closed != Some(CloseReason::PeerRestarted) {
+            next.begin(now);
+        }
         next.auth.take_waiting(&mut self.auth);
         std::mem::swap(&mut next.posts, &mut self.posts);
         std::mem::swap(&mut next.inbox, &mut self.inbox);
@@ -155,13 +166,13 @@ impl Session {
     pub(super) fn check_ready(&mut self, now: Instant) {
         let speaks = match self.config.role {
             Role::Client => true,
-            Role::Server if self.config.serial => self.presence.heard,
+            Role::Server if self.is_endless() => self.presence.heard,
             Role::Server => self.deframer.is_some(),
         };
         let known = match self.hello {
             Exchange::Asked { .. } => !self.needs_hello(),
             // Not answered yet: only where the address says so is the peer an old one.
-            Exchange::Off => !(self.config.serial && self.config.hello),
+            Exchange::Off => !(self.is_endless() && self.config.hello),
             Exchange::Done => true,
         };
         // A server sends nothing to a client that it does not trust, however that logs in.
@@ -175,10 +186,11 @@ impl Session {
         }
     }
 
-    /// Whether the peer has to answer HELLO: STP may lead to an old one (protocol.md section 4, step 3). On a serial line
-    /// nothing else tells that somebody is there.
+    /// Whether the peer has to answer HELLO: STP may lead to an old one, unless it knows secure mode (protocol.md section 4,
+    /// step 3). On a serial line nothing else tells that somebody is there.
     pub(super) fn needs_hello(&self) -> bool {
-        self.config.serial || self.config.framing != Some(Framing::Stp)
+        let is_new = self.config.secure && self.config.role == Role::Client;
+        self.config.serial || is_new || self.config.framing != Some(Framing::Stp)
     }
 
     /// HELLO has no answer, or none that can be read.

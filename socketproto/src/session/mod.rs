@@ -31,6 +31,7 @@ mod operations;
 mod posts;
 mod receive;
 mod records;
+mod rekey;
 mod requests;
 mod reserved;
 mod restart;
@@ -60,6 +61,7 @@ use crate::session::dispatch::Dispatch;
 use crate::session::hello::Agreement;
 use crate::session::posts::Posts;
 use crate::session::records::Records;
+use crate::session::rekey::Rekey;
 use crate::session::requests::Requests;
 use crate::session::restart::Presence;
 use crate::session::secure::Handshake;
@@ -119,6 +121,8 @@ pub(crate) struct Session {
     handshake: Handshake,
     /// Set once the line is secure: frames travel in them.
     records: Option<Box<Records>>,
+    /// What there is beside them where they can be lost.
+    rekey: Option<Box<Rekey>>,
     /// The line carries whole messages.
     datagrams: bool,
     /// Frames that have come, whole or not, up to the second.
@@ -150,8 +154,15 @@ pub(crate) struct Session {
 impl Session {
     /// A session on a line that has just been opened. A client's first frames can be sent at once.
     pub(crate) fn new(config: Config, now: Instant) -> Self {
+        let mut session = Self::blank(config, now);
+        session.begin(now);
+        session
+    }
+
+    /// A session that has yet to begin.
+    fn blank(config: Config, now: Instant) -> Self {
         let limits = &config.limits;
-        let mut session = Self {
+        Self {
             deframer: config.framing.map(|framing| Deframer::new(framing, limits.max_frame)),
             framer: Framer::new(config.framing.unwrap_or(Framing::Length)),
             out: BytesMut::new(),
@@ -164,6 +175,7 @@ impl Session {
             level: None,
             handshake: Handshake::Idle,
             records: None,
+            rekey: config.rekeys().then(Box::default),
             datagrams: false,
             frames: 0,
             calls: Calls::default(),
@@ -187,17 +199,21 @@ impl Session {
             counters: Counters::default(),
             presence: Presence::default(),
             config,
-        };
-        match session.config.role {
-            Role::Client => session.open(now),
-            Role::Server if session.config.serial && session.config.hello => session.greet(now),
-            Role::Server => session.restart_trust(now),
         }
-        if session.config.serial {
-            session.calls.count_from(session.first_message_id());
+    }
+
+    fn begin(&mut self, now: Instant) {
+        let Config { role, serial, hello, secure, legacy, .. } = self.config;
+        match role {
+            Role::Client => self.open(now),
+            // In secure mode it is the client that begins.
+            Role::Server if serial && hello && (legacy || !secure) => self.greet(now),
+            Role::Server => self.restart_trust(now),
         }
-        session.check_ready(now);
-        session
+        if serial || self.rekey.is_some() {
+            self.calls.count_from(self.first_message_id());
+        }
+        self.check_ready(now);
     }
 
     /// A client's session that has no line yet; calls wait for `reopen`.
@@ -214,14 +230,16 @@ impl Session {
     /// Takes bytes from the line: as many as belong to whole frames that may be judged now. What is left stays in
     /// `input` for the next time.
     pub(crate) fn handle_input(&mut self, input: &mut BytesMut, now: Instant) {
-        if self.records.is_none() {
+        if self.rekey.is_some() {
+            self.handle_payloads(input, now);
+        } else if self.records.is_none() {
             self.take_frames(input, now);
             if self.handshake.is_judged() && !input.is_empty() {
                 // Before the answer there is nothing that a client could say.
                 self.close(CloseReason::BytesBehindOffer);
             }
         }
-        if self.records.is_some() {
+        if self.records.is_some() && self.rekey.is_none() {
             self.handle_records(input, now);
         }
         self.check_ready(now);
@@ -254,7 +272,10 @@ impl Session {
             match deframer.decode(input) {
                 Ok(Some(piece)) => self.handle_piece(piece, now),
                 Ok(None) => break,
-                Err(error) => self.handle_framing_error(&error, now),
+                Err(error) => {
+                    self.handle_framing_error(&error, now);
+                    self.skip_frame(&error, input);
+                }
             }
         }
     }
@@ -263,7 +284,8 @@ impl Session {
     fn buffered(&self, input: &BytesMut) -> usize {
         let pending = self.deframer.as_ref().map_or(0, Deframer::pending);
         let opened = self.records.as_ref().map_or(0, |records| records.opened());
-        input.len().saturating_add(pending).saturating_add(opened)
+        let outer = self.rekey.as_ref().map_or(0, |rekey| rekey.pending());
+        [pending, opened, outer].into_iter().fold(input.len(), usize::saturating_add)
     }
 
     /// Whether frames wait that have come, beside what is in the line's buffer.
@@ -414,7 +436,10 @@ impl Session {
             self.auth_unanswered(now);
         }
         if due(self.handshake.deadline()) {
-            self.handshake_unanswered();
+            self.handshake_unanswered(now);
+        }
+        if due(self.rekey_deadline()) {
+            self.handle_rekey_timeout(now);
         }
         if due(self.hello.deadline()) {
             self.hello_unanswered(now);
@@ -488,6 +513,7 @@ impl Session {
             self.auth.deadline(),
             self.hello.deadline(),
             self.handshake.deadline(),
+            self.rekey_deadline(),
             self.first_byte,
             self.trust,
             self.write_deadline(),

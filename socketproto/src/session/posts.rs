@@ -43,6 +43,20 @@ impl Posts {
         self.unsent.push_back(Unsent { call, deadline, end });
     }
 
+    /// Messages that end behind this byte end so many later.
+    pub(super) fn push(&mut self, behind: u64, bytes: usize) {
+        for unsent in self.unsent.iter_mut().filter(|unsent| unsent.end > behind) {
+            unsent.end = unsent.end.saturating_add(bytes as u64);
+        }
+    }
+
+    /// Messages that end behind this byte end so many earlier.
+    pub(super) fn pull(&mut self, behind: u64, bytes: usize) {
+        for unsent in self.unsent.iter_mut().filter(|unsent| unsent.end > behind) {
+            unsent.end = unsent.end.saturating_sub(bytes as u64);
+        }
+    }
+
     /// The next message of which all bytes have been taken.
     pub(super) fn taken(&mut self, sent: u64) -> Option<CallKey> {
         self.unsent.front().filter(|unsent| unsent.end <= sent)?;

@@ -103,7 +103,7 @@ impl Session {
         }
     }
 
-    fn malformed(&mut self, reason: &str, now: Instant) {
+    pub(super) fn malformed(&mut self, reason: &str, now: Instant) {
         count(&mut self.counters.malformed);
         if self.counters.malformed == 1 {
             warn!(reason, "malformed frame dropped; further ones are logged at debug level");

@@ -79,6 +79,9 @@ impl Session {
             return self.close(CloseReason::Transport("no random numbers for the handshake".to_owned()));
         };
         let data = Json::encode(&offer).unwrap_or_default();
+        if self.rekey.is_some() {
+            return self.offer_in_clear(initiator, data, now);
+        }
         self.ask(ServiceId::AUTH_REQUEST, DataId::AUTH_SECURE, &data, now);
         let deadline = after(now, HANDSHAKE_TIMEOUT);
         self.handshake = Handshake::Offered { initiator: Box::new(initiator), deadline };
@@ -86,6 +89,9 @@ impl Session {
 
     /// The server's answer.
     pub(super) fn handle_accepted(&mut self, header: &Header, data: &Json, now: Instant) {
+        if self.rekey.is_some() {
+            return self.handle_answer_in_clear(header, data, now);
+        }
         let Handshake::Offered { initiator, deadline } = std::mem::take(&mut self.handshake) else {
             self.counters.unhandled = self.counters.unhandled.saturating_add(1);
             return;
@@ -107,7 +113,10 @@ impl Session {
     }
 
     /// The server has not done its part in time.
-    pub(super) fn handshake_unanswered(&mut self) {
+    pub(super) fn handshake_unanswered(&mut self, now: Instant) {
+        if self.rekey.is_some() {
+            return self.attempt_unanswered(now);
+        }
         let reason = match self.handshake {
             Handshake::Unproved { .. } => CloseReason::WrongSecret,
             _ => CloseReason::PeerTooOld(NO_SECURE_MODE),
@@ -121,6 +130,9 @@ impl Session {
     pub(super) fn handle_offer(&mut self, header: &Header, data: &Json, format: Format, now: Instant) {
         let origin = origin(ServiceId::AUTH_RESPONSE, header, format);
         let offer = data.decode_object::<Offer>().ok().filter(Offer::is_acceptable);
+        if self.rekey.is_some() {
+            return self.handle_offer_in_clear(origin, offer, now);
+        }
         match offer.filter(|_| self.frames == 1 && self.records.is_none()) {
             Some(offer) => {
                 self.begin_login_time(now);
@@ -134,6 +146,9 @@ impl Session {
     /// The authenticator has judged the client's offer.
     pub(super) fn accept(&mut self, judged: Option<(Channel, Accepted)>, now: Instant) {
         let Handshake::Judged(origin) = std::mem::take(&mut self.handshake) else { return };
+        if self.rekey.is_some() {
+            return self.accept_in_clear(&origin, judged, now);
+        }
         match judged {
             Some((channel, accepted)) => {
                 let data = Json::encode(&accepted).unwrap_or_default();
@@ -197,11 +212,8 @@ impl Session {
     }
 
     /// The other side has proved that it knows the secret, now and here.
-    fn prove(&mut self, now: Instant) {
-        self.handshake = Handshake::Idle;
-        self.auth.trust();
-        self.level = Some(Level::Secure);
-        self.trust = None;
+    pub(super) fn prove(&mut self, now: Instant) {
+        self.trust_peer();
         debug!("secure mode");
         self.logged_in(Ok(()));
         if self.config.role == Role::Client {
@@ -210,9 +222,17 @@ impl Session {
         self.check_ready(now);
     }
 
+    pub(super) fn trust_peer(&mut self) {
+        self.handshake = Handshake::Idle;
+        self.auth.trust();
+        self.level = Some(Level::Secure);
+        self.trust = None;
+    }
+
     /// Seals what waits, once what was sealed before has left.
     pub(super) fn refill(&mut self) {
-        if let Some(records) = self.records.as_mut().filter(|_| self.out.is_empty())
+        let is_due = self.out.is_empty() && !self.holds_back();
+        if let Some(records) = self.records.as_mut().filter(|_| is_due)
             && records.refill(&mut self.out).is_err()
         {
             self.close(CloseReason::BadRecord);
@@ -224,4 +244,4 @@ impl Session {
 const NOT_FIRST: &str = "a handshake that is malformed, or does not come first";
 
 /// What a client says of a server that does not answer as one of this protocol.
-const NO_SECURE_MODE: &str = "the peer does not know secure mode";
+pub(super) const NO_SECURE_MODE: &str = "the peer does not know secure mode";

@@ -43,7 +43,14 @@ impl Session {
     /// Bytes that wait to be sent.
     #[inline]
     pub(crate) fn unsent(&self) -> usize {
-        self.out.len().saturating_add(self.records.as_ref().map_or(0, |records| records.unsealed()))
+        let unsealed = self.records.as_ref().map_or(0, |records| records.unsealed());
+        self.out.len().saturating_add(unsealed).saturating_add(self.set_aside())
+    }
+
+    /// Bytes of them that wait until the peer has said who it is.
+    #[inline]
+    pub(super) fn set_aside(&self) -> usize {
+        self.rekey.as_ref().map_or(0, |rekey| rekey.set_aside())
     }
 
     /// How the peer was authenticated; none where it was not, or by a certificate alone.
@@ -91,6 +98,8 @@ impl Session {
     pub(super) fn write_deadline(&self) -> Option<Instant> {
         // Where nobody has been heard yet, nobody has to read.
         let progress = self.progress.filter(|_| self.presence.heard || !self.config.serial);
+        // What is held back does not wait for a reader.
+        let progress = progress.filter(|_| self.rekey.is_none() || !self.out.is_empty());
         progress.map(|progress| after(progress, self.config.limits.write_timeout))
     }
 }
