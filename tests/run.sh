@@ -17,10 +17,12 @@ if ((${#missing[@]})); then
     "${as_root[@]}" apt-get install --yes --no-install-recommends "${missing[@]}"
 fi
 
-# The Autobahn cases come in a package of Python's.
-if ! target/python/bin/python3 -c "import kosoku" 2>/dev/null; then
+# The Autobahn cases come in a package of Python's, and so do Noise and Argon2id of the peer in Python. The copy of the
+# list says what is installed.
+if ! cmp --silent tests/python/requirements.txt target/python/requirements.txt; then
     python3 -m venv --clear target/python
     target/python/bin/python3 -m pip install --quiet --disable-pip-version-check -r tests/python/requirements.txt
+    cp tests/python/requirements.txt target/python
 fi
 
 # Tests start the examples as programs; a run of one test alone would not build them.

@@ -5,7 +5,6 @@
 //! above it, it takes text too.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::process::Stdio;
 
 use socketproto::__private::{echo_as_client, echo_as_server};
@@ -14,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use tokio::task::JoinSet;
 
-use crate::support::{command, repository, within};
+use crate::support::{python_with_packages, repository, within};
 
 /// The largest message of the suite.
 const MAX_MESSAGE: usize = 16 * 1024 * 1024;
@@ -24,15 +23,8 @@ type Outcomes = BTreeMap<String, [String; 2]>;
 
 /// The suite as a program, for one side of the protocol.
 fn suite(side: &str) -> Command {
-    // tests/run.sh makes the folder.
-    let own = repository().join("target/python/bin/python3");
-    let python = if own.is_file() { own } else { PathBuf::from("python3") };
-    let mut suite = command(python);
-    suite
-        .arg(repository().join("tests/python/autobahn.py"))
-        .arg(side)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    let mut suite = python_with_packages("tests/python/autobahn.py");
+    suite.arg(side).stdout(Stdio::piped()).stderr(Stdio::piped());
     suite
 }
 

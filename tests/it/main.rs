@@ -27,6 +27,7 @@ mod porting;
 mod process;
 mod protocol_api;
 mod python;
+mod python_secure;
 mod reconnect;
 mod runtimes;
 #[cfg(target_os = "linux")]

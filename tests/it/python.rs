@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::support::{Ended, Program, example, python_peer, run};
+use crate::support::{Ended, Program, example, python_peer, python_with_packages, run};
 
 const SECRET: &str = "a secret of more than 16 bytes, ключ";
 
@@ -150,9 +150,10 @@ async fn a_wrong_secret_is_refused_by_a_python_server() {
 
 #[tokio::test]
 async fn both_halves_of_the_python_peer_agree_with_each_other() {
-    let mut peer = python_peer();
-    peer.arg("self-test");
-    let Ended { code, stdout, stderr } = run(peer).await;
-    let failed: Vec<_> = stdout.lines().filter(|line| line.starts_with("FAIL")).collect();
-    assert!(failed.is_empty() && code == Some(0), "{}\n{stderr}", failed.join("\n"));
+    for mut peer in [python_peer(), python_with_packages("tests/python/secure_checks.py")] {
+        peer.arg("self-test");
+        let Ended { code, stdout, stderr } = run(peer).await;
+        let failed: Vec<_> = stdout.lines().filter(|line| line.starts_with("FAIL")).collect();
+        assert!(failed.is_empty() && code == Some(0), "{}\n{stderr}", failed.join("\n"));
+    }
 }

@@ -154,6 +154,15 @@ pub(crate) fn python(name: &str) -> Command {
     program
 }
 
+/// A Python program of the repository that needs the packages of `tests/python/requirements.txt`, as a command.
+pub(crate) fn python_with_packages(path: &str) -> Command {
+    // tests/run.sh makes the folder.
+    let own = repository().join("target/python/bin/python3");
+    let mut program = command(if own.is_file() { own } else { PathBuf::from("python3") });
+    program.arg("-B").arg(repository().join(path));
+    program
+}
+
 /// A command whose process ends with the test, however that ends.
 pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);

@@ -11,7 +11,7 @@ use socketproto::framing::{Deframer, Framing, Piece};
 use socketproto::{Header, Limits};
 use tokio_util::codec::Decoder;
 
-use crate::support::repository;
+use crate::support::{python_with_packages, repository, run};
 
 /// The files of a folder with this ending, by name; there are at least `expected`.
 fn files(folder: &str, ending: &str, expected: usize) -> Vec<PathBuf> {
@@ -163,6 +163,14 @@ fn every_vector_has_what_is_expected_of_it_beside_it_and_the_reverse() {
         let stems = |ending| files(folder, ending, 1).iter().map(|path| name(path)).collect::<Vec<_>>();
         assert_eq!(stems("bin"), stems(ending), "{folder}");
     }
+}
+
+#[tokio::test]
+async fn the_vectors_of_secure_mode_are_what_their_generator_writes() {
+    let mut generator = python_with_packages("tests/vectors/generate_secure.py");
+    generator.arg("--check");
+    let ended = run(generator).await;
+    assert_eq!((ended.code, ended.stderr), (Some(0), String::new()));
 }
 
 #[test]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A peer of socketproto on the Python standard library alone: a second opinion on docs/protocol.md.
+"""A peer of socketproto on the Python standard library: a second opinion on docs/protocol.md.
 
 As a module: `Peer` is one end of a connection (either end, either framing, either format), `Server` plays a listener.
 As a program:
@@ -8,7 +8,11 @@ As a program:
     peer.py check-echo       --host H --port P --framing stp|length --format json|struct [--secret S] [--payloads DIR]
     peer.py serve-thermostat [--secret S] [--framing stp|length] [--new|--old] [--features message_id]
     peer.py serve-echo       (the same options)
+    peer.py serve-mirror     (the same options)
     peer.py self-test
+
+With `--security secure` the secret is proved as in 5.2 instead of 5.1, `--kid` names it, and the packages of
+requirements.txt are needed; checks of that mode itself are in secure_checks.py.
 
 The checks print one line each, `ok NAME`, `skip NAME: why` or `FAIL NAME: why`, and exit with 1 where one failed.
 A server prints `listening on tcp://127.0.0.1:PORT`, one line on standard error for every request it gets, and ends
@@ -34,7 +38,7 @@ AUTH, CHANNEL_NAME, READ, WRITE, EXECUTE, HELLO = 0, 8, 10, 20, 30, 0xFFFF_0000
 HISTORY = 40  # of the thermostat
 REQUESTS = (AUTH, CHANNEL_NAME, READ, WRITE, EXECUTE, HELLO)
 RESPONSES = tuple(request + 1 for request in REQUESTS)
-SEED, KEY = 0, 1
+SEED, KEY, SECURE = 0, 1, 2
 OKAY, CALLBACK_ERROR, AUTH_REQUIRED, UNKNOWN, CHECKSUM_ERROR, NOT_PERMITTED = 0, 2, 3, 4, 5, 6
 
 MAX_FRAME = 8 * 1024 * 1024
@@ -85,9 +89,14 @@ class Message:
         return seal((text + "}").encode())
 
     def __repr__(self):
-        data = self.data_text if len(self.data_text) <= 120 else "%d bytes of data" % len(self.data_text)
+        data = shortened(self.data_text)
         number = "" if self.message_id is None else " #%d" % self.message_id
         return "(%d, %d) status %d %s%s [%s]" % (self.service_id, self.data_id, self.status, data, number, self.format)
+
+
+def shortened(text):
+    """For a line that somebody may read, or a pipe that nobody empties."""
+    return text if len(text) <= 120 else "%d characters of data" % len(text)
 
 
 def seal(text):
@@ -457,6 +466,37 @@ class Peer:
         except (ConnectionError, OSError):
             return True
 
+    # secure mode
+
+    def secure(self, psk, kid=""):
+        """The client's side of 5.2, up to the point where both sides trust each other."""
+        import secure
+
+        offer = secure.Initiator(psk, kid)
+        self.send(AUTH, SECURE, offer.request)
+        answer, behind = self.first_frame()
+        if (answer.service_id, answer.data_id) != (AUTH + 1, SECURE) or answer.status != OKAY:
+            raise secure.Refused("answered %r" % answer)
+        self.enter(offer.finish(answer.data), behind)
+
+    def first_frame(self, timeout=WAIT):
+        """The first message of the other side, with length framing, and the bytes that came behind it."""
+        for _ in range(10000):
+            for piece in self.pieces(timeout):
+                behind, self.framing = bytes(self.framing.buffer), Length()
+                return decode(piece), behind
+        raise NoAnswer("no frame in so many reads")
+
+    def enter(self, records, behind=b""):
+        """Everything from here on is in records; `behind` are the bytes of records that have come already."""
+        import secure
+
+        stream = secure.SecureStream(self.stream, records, behind)
+        stream.settimeout(WAIT)
+        stream.send_record(secure.FINISHED)
+        stream.finish()
+        self.stream, self.framing = stream, Length()
+
     # the exchanges of section 4
 
     def hello(self, features=("message_id",), session=None):
@@ -512,7 +552,7 @@ class Thermostat:
         self.started = time.monotonic()
         self.points = [{"at_s": 0, "temperature": self.temperature}]
 
-    def handle(self, message):
+    def handle(self, message, _):
         sids = self.DECLARED.get(message.data_id, ())
         if message.service_id not in sids:
             if message.service_id == READ:  # the fallback of its declaration
@@ -564,8 +604,27 @@ class Echo:
     SERVICES = (READ, WRITE, EXECUTE)
     PUBLIC = frozenset()
 
-    def handle(self, message):
+    def handle(self, message, _):
         return message.data_text
+
+
+class Mirror:
+    """Calls whoever calls it. Datum 1 is read, 2 echoes what it is executed with, 3 is read by everybody; 4 is executed with
+    the number of a datum, reads that of the caller, and answers with it."""
+
+    SERVICES = (READ, EXECUTE)
+    PUBLIC = {(READ, 3)}
+
+    def handle(self, message, peer):
+        if (message.service_id, message.data_id) == (EXECUTE, 4):
+            answer = peer.request(READ, message.data)
+            if answer.status != OKAY:
+                raise Fault(CALLBACK_ERROR, "the caller answered %r" % answer)
+            return answer.data_text
+        answers = {(READ, 1): "7", (READ, 3): "8", (EXECUTE, 2): message.data_text}
+        if (message.service_id, message.data_id) not in answers:
+            raise Fault(UNKNOWN)
+        return answers[message.service_id, message.data_id]
 
 
 def is_number(data):
@@ -575,9 +634,21 @@ def is_number(data):
 class Server:
     """Accepts connections on a port of its own; each is served by its own thread."""
 
-    def __init__(self, device, secret=None, framing=None, old=False, features=("message_id",), name=None, log=None):
+    def __init__(
+        self,
+        device,
+        secret=None,
+        framing=None,
+        old=False,
+        features=("message_id",),
+        name=None,
+        log=None,
+        security="legacy",
+        kid="",
+    ):
         self.device = device
         self.secret = secret
+        self.psks = {kid: derive(secret, kid)} if security == "secure" else None
         self.framing = framing
         self.old = old
         self.features = () if old else tuple(features)
@@ -585,6 +656,7 @@ class Server:
         self.session = os.urandom(8).hex()
         self.lock = threading.Lock()
         self.log = log or (lambda line: None)
+        self.threads = []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
@@ -595,20 +667,37 @@ class Server:
                 stream, _ = self.listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self.serve, args=(stream,), daemon=True).start()
+            thread = threading.Thread(target=self.serve, args=(stream,), daemon=True)
+            self.threads.append(thread)
+            thread.start()
 
     def close(self):
         self.listener.close()
 
+    def wait_idle(self):
+        """Waits for the ends of the connections, so that they are all told; not for ever."""
+        deadline = time.monotonic() + WAIT
+        for thread in list(self.threads):
+            thread.join(max(0, deadline - time.monotonic()))
+
     def serve(self, stream):
+        peer = None
         try:
             peer = Peer.accept(stream, self.framing)
             if peer is not None:
                 Connection(self, peer).run()
-        except (Closed, OSError):
-            pass  # the connection is over; nobody waits for a report
+        except (Closed, OSError) as end:
+            reason = getattr(peer and peer.stream, "reason", None)
+            self.log("broken: %s" % end if reason is None else "closed: %r" % reason)
         finally:
-            stream.close()
+            (peer or stream).close()
+
+
+def derive(secret, kid):
+    """The psk of a secret, given as text."""
+    import secure
+
+    return secure.Secret(secret).psk(kid)
 
 
 class Connection:
@@ -618,11 +707,14 @@ class Connection:
         self.server = server
         self.peer = peer
         self.trusted = False
+        self.frames = 0
         self.open_seed = None
         self.hello_answer = None
 
     def run(self):
         while True:
+            while self.peer.inbox:  # what came while a device waited for an answer
+                self.message(self.peer.inbox.pop(0))
             self.peer.limit = MAX_UNTRUSTED_FRAME if self.server.secret and not self.trusted else MAX_FRAME
             for piece in self.peer.pieces(timeout=None):
                 if piece == CLOSED:
@@ -631,6 +723,7 @@ class Connection:
                     self.frame(piece)
 
     def frame(self, payload):
+        self.frames += 1
         try:
             self.message(decode(payload))
         except Malformed:
@@ -655,7 +748,7 @@ class Connection:
                 service_id,
                 message.data_id,
                 message.status,
-                "-" if service_id == AUTH else message.data_text,
+                "-" if service_id == AUTH else shortened(message.data_text),
                 "" if message.message_id is None else " #%d" % message.message_id,
             )
         )
@@ -664,6 +757,7 @@ class Connection:
         handlers = {
             (AUTH, SEED): self.seed,
             (AUTH, KEY): self.key,
+            (AUTH, SECURE): self.secure,
             (CHANNEL_NAME, 0): self.channel_name,
             (HELLO, 0): self.hello,
         }
@@ -673,7 +767,9 @@ class Connection:
         try:
             if handle is None:
                 raise Fault(UNKNOWN)
-            self.answer(message, OKAY, handle(message))
+            data_text = handle(message)
+            if data_text is not None:
+                self.answer(message, OKAY, data_text)
         except Fault as fault:
             shown = fault.text is not None and (self.trusted or not self.server.secret)
             self.answer(message, fault.status, to_text({"error": fault.text}) if shown else "null")
@@ -684,7 +780,7 @@ class Connection:
 
     def device(self, message):
         with self.server.lock:
-            return self.server.device.handle(message)
+            return self.server.device.handle(message, self.peer)
 
     def hello(self, message):
         if not isinstance(message.data, dict):
@@ -710,14 +806,34 @@ class Connection:
             raise Fault(CALLBACK_ERROR, "expected text of 1 to 64 characters")
         return "null"
 
+    def secure(self, message):
+        """5.2, the server's side; whoever is refused learns nothing but that. Answers by itself."""
+        if self.server.psks is None:
+            # One that knows legacy logins alone does not know this request; without a secret there is nothing to prove.
+            raise Fault(UNKNOWN if self.server.secret or self.server.old else NOT_PERMITTED)
+        import secure
+
+        try:
+            if self.frames > 1 or not isinstance(self.peer.framing, Length):
+                raise secure.Refused("not the first frame, or not with length framing")
+            if self.peer.framing.buffer:
+                raise Closed("bytes behind the first message")
+            handshake = secure.Responder(self.server.psks, message.data)
+        except secure.Refused as error:
+            self.answer(message, NOT_PERMITTED)
+            raise Closed("refused: %s" % error) from error
+        self.answer(message, OKAY, to_text(handshake.answer))
+        self.peer.enter(handshake.records)
+        self.trusted = True
+
     def seed(self, message):
-        if not self.server.secret:
+        if not self.server.secret or self.server.psks:
             raise Fault(NOT_PERMITTED)
         self.open_seed = os.urandom(32).hex()
         return to_text(self.open_seed)
 
     def key(self, message):
-        if not self.server.secret:
+        if not self.server.secret or self.server.psks:
             raise Fault(NOT_PERMITTED)
         seed, self.open_seed = self.open_seed, None
         shown = message.data if isinstance(message.data, str) else ""
@@ -740,10 +856,12 @@ class Skip(Exception):
 class Checks:
     """Every method whose name begins with `check_` is one check; the rest of the name is what it shows."""
 
-    def __init__(self, host, port, framing, format, secret=None, prefix="", old_server=False):
+    def __init__(self, host, port, framing, format, secret=None, prefix="", old_server=False, security="legacy", kid=""):
         self.host, self.port = host, port
         self.framing, self.format = framing, format
         self.secret = secret
+        self.kid = kid
+        self.psk = derive(secret, kid) if security == "secure" else None
         self.prefix = prefix
         self.old_server = old_server
         self.failed = 0
@@ -774,15 +892,22 @@ class Checks:
     def open(self):
         """A connection that may do everything: HELLO with length framing, a login where there is a secret."""
         peer = self.connect()
+        if self.psk:
+            peer.secure(self.psk, self.kid)
         if self.framing == "length":
             peer.hello()
-        if self.secret:
+        if self.secret and not self.psk:
             expect(peer.authenticate(self.secret), "the right key is refused")
         return peer
 
     def need_secret(self):
         if not self.secret:
             raise Skip("no secret")
+
+    def need_legacy(self):
+        self.need_secret()
+        if self.psk:
+            raise Skip("secure mode")
 
     def need_json(self):
         if self.format != "json":
@@ -910,25 +1035,25 @@ class ThermostatChecks(Checks):
             expect_answer(peer.request(AUTH, 7), UNKNOWN, None)
 
     def check_the_right_key_gets_true(self):
-        self.need_secret()
+        self.need_legacy()
         with self.connect() as peer:
             expect_answer(peer.request(AUTH, KEY, key_of(peer.seed(), self.secret)), OKAY, True)
             expect_answer(peer.request(READ, 1), OKAY)
 
     def check_a_wrong_key_gets_false(self):
-        self.need_secret()
+        self.need_legacy()
         with self.connect() as peer:
             expect_answer(peer.request(AUTH, KEY, key_of(peer.seed(), self.secret + "x")), OKAY, False)
             expect_answer(peer.request(READ, 1), AUTH_REQUIRED, None)
 
     def check_after_a_wrong_key_the_right_one_still_works(self):
-        self.need_secret()
+        self.need_legacy()
         with self.connect() as peer:
             expect(not peer.authenticate(self.secret + "x"), "a wrong key is taken")
             expect(peer.authenticate(self.secret), "the right key is refused")
 
     def check_keys_of_another_type_get_false(self):
-        self.need_secret()
+        self.need_legacy()
         for key in (None, True, 5, "", "zz" * 64, "ab" * 63, ["ab" * 64]):
             with self.connect() as peer:
                 peer.seed()
@@ -937,19 +1062,19 @@ class ThermostatChecks(Checks):
                 expect_answer(peer.request(READ, 1), AUTH_REQUIRED, None)
 
     def check_a_key_without_a_seed_gets_false(self):
-        self.need_secret()
+        self.need_legacy()
         with self.connect() as peer:
             expect_answer(peer.request(AUTH, KEY, key_of("0" * 64, self.secret)), OKAY, False)
 
     def check_a_key_of_another_connections_seed_gets_false(self):
-        self.need_secret()
+        self.need_legacy()
         with self.connect() as one, self.connect() as two:
             seed = one.seed()
             expect(seed != two.seed(), "two connections got one seed")
             expect_answer(two.request(AUTH, KEY, key_of(seed, self.secret)), OKAY, False)
 
     def check_a_second_key_on_one_seed_gets_false(self):
-        self.need_secret()
+        self.need_legacy()
         with self.connect() as peer:
             seed = peer.seed()
             expect_answer(peer.request(AUTH, KEY, key_of(seed, "wrong")), OKAY, False)
@@ -957,7 +1082,7 @@ class ThermostatChecks(Checks):
             expect_answer(peer.request(READ, 1), AUTH_REQUIRED, None)
 
     def check_a_new_seed_kills_the_old(self):
-        self.need_secret()
+        self.need_legacy()
         with self.connect() as peer:
             old, new = peer.seed(), peer.seed()
             expect(old != new, "the same seed twice")
@@ -965,25 +1090,25 @@ class ThermostatChecks(Checks):
             expect_answer(peer.request(AUTH, KEY, key_of(new, self.secret)), OKAY, False)
 
     def check_a_seed_asked_while_trusted_changes_nothing(self):
-        self.need_secret()
+        self.need_legacy()
         with self.open() as peer:
             peer.seed()
             expect_answer(peer.request(READ, 1), OKAY)
 
     def check_a_right_key_while_trusted_stays_trusted(self):
-        self.need_secret()
+        self.need_legacy()
         with self.open() as peer:
             expect(peer.authenticate(self.secret), "the second login is refused")
             expect_answer(peer.request(READ, 1), OKAY)
 
     def check_a_wrong_key_while_trusted_leads_to_untrusted(self):
-        self.need_secret()
+        self.need_legacy()
         with self.open() as peer:
             expect(not peer.authenticate(self.secret + "x"), "a wrong key is taken")
             expect_answer(peer.request(READ, 1), AUTH_REQUIRED, None)
 
     def check_frames_behind_a_right_key_are_let_through(self):
-        self.need_secret()
+        self.need_legacy()
         with self.connect() as peer:
             key = key_of(peer.seed(), self.secret)
             peer.send_raw(peer.frame(AUTH, KEY, key) + peer.frame(READ, 1))
@@ -991,7 +1116,7 @@ class ThermostatChecks(Checks):
             expect_answer(peer.receive(READ + 1, 1), OKAY)
 
     def check_frames_behind_a_wrong_key_are_refused(self):
-        self.need_secret()
+        self.need_legacy()
         with self.connect() as peer:
             key = key_of(peer.seed(), self.secret + "x")
             peer.send_raw(peer.frame(AUTH, KEY, key) + peer.frame(READ, 1))
@@ -999,7 +1124,7 @@ class ThermostatChecks(Checks):
             expect_answer(peer.receive(READ + 1, 1), AUTH_REQUIRED, None)
 
     def check_a_login_in_the_other_format(self):
-        self.need_secret()
+        self.need_legacy()
         with self.connect() as peer:
             peer.format = other(self.format)
             expect(peer.authenticate(self.secret), "the right key is refused")
@@ -1568,12 +1693,29 @@ def serve(device, options):
             print(line, file=sys.stderr, flush=True)
 
     features = [feature for feature in options.features.split(",") if feature]
-    server = Server(device, options.secret, options.framing, options.old, features, options.channel_name, log)
+    server = Server(
+        device,
+        options.secret,
+        options.framing,
+        options.old,
+        features,
+        options.channel_name,
+        log,
+        options.security,
+        options.kid,
+    )
     print("listening on tcp://127.0.0.1:%d" % server.port, flush=True)
     while sys.stdin.buffer.read(4096):
         pass
+    server.wait_idle()
     server.close()
     return 0
+
+
+def secret_arguments(command):
+    command.add_argument("--secret")
+    command.add_argument("--security", choices=("legacy", "secure"), default="legacy", help="how the secret is proved")
+    command.add_argument("--kid", default="", help="the name of the secret, in secure mode")
 
 
 def arguments():
@@ -1585,11 +1727,11 @@ def arguments():
         command.add_argument("--port", type=int, required=True)
         command.add_argument("--framing", choices=("stp", "length"), default="length")
         command.add_argument("--format", choices=("json", "struct"), default="json")
-        command.add_argument("--secret")
+        secret_arguments(command)
     command.add_argument("--payloads", type=pathlib.Path, help="a folder of NAME.json, each one value to be echoed")
-    for name in ("serve-thermostat", "serve-echo"):
+    for name in ("serve-thermostat", "serve-echo", "serve-mirror"):
         command = commands.add_parser(name)
-        command.add_argument("--secret")
+        secret_arguments(command)
         command.add_argument("--framing", choices=("stp", "length"), help="else the first byte decides")
         command.add_argument("--channel-name")
         command.add_argument("--features", default="message_id", help="comma-separated, given in the HELLO answer")
@@ -1598,7 +1740,13 @@ def arguments():
         age.add_argument("--old", dest="old", action="store_true", help="no HELLO, no message ids")
         command.set_defaults(old=False)
     commands.add_parser("self-test")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if getattr(options, "security", None) == "secure":
+        if not options.secret:
+            parser.error("--security secure needs a --secret")
+        if options.framing == "stp":
+            parser.error("--security secure needs length framing")
+    return options
 
 
 def main():
@@ -1610,10 +1758,13 @@ def main():
         return serve(Thermostat(), options)
     if options.command == "serve-echo":
         return serve(Echo(), options)
+    if options.command == "serve-mirror":
+        return serve(Mirror(), options)
     where = (options.host, options.port, options.framing, options.format, options.secret)
+    security = {"security": options.security, "kid": options.kid}
     if options.command == "check-thermostat":
-        return 1 if ThermostatChecks(*where).run() else 0
-    return 1 if EchoChecks(*where, payloads=options.payloads).run() else 0
+        return 1 if ThermostatChecks(*where, **security).run() else 0
+    return 1 if EchoChecks(*where, payloads=options.payloads, **security).run() else 0
 
 
 if __name__ == "__main__":

@@ -761,16 +761,16 @@ def all_files():
     yield from auth_files()
 
 
-def existing_files(root):
-    for folder in ("frames", "streams", "auth"):
+def existing_files(root, folders):
+    for folder in folders:
         for path in (root / folder).rglob("*"):
             if path.is_file():
                 yield path.relative_to(root).as_posix()
 
 
-def check(root, files):
+def check(root, folders, files):
     """The names of the files that are missing, differ or should not be there."""
-    stale = set(existing_files(root)) - set(files)
+    stale = set(existing_files(root, folders)) - set(files)
     for name, content in files.items():
         path = root / name
         if not path.is_file():
@@ -781,18 +781,19 @@ def check(root, files):
         yield f"not generated: {name}"
 
 
-def main():
+def run(folders, all_files):
+    """The program of whoever writes these folders; gives its exit code."""
     here = pathlib.Path(__file__).resolve().parent
     parser = argparse.ArgumentParser(description="Writes the golden vectors, or checks them.")
     parser.add_argument("--check", nargs="?", const=here, type=pathlib.Path, metavar="DIR")
     arguments = parser.parse_args()
     files = dict(all_files())
     if arguments.check:
-        problems = list(check(arguments.check, files))
+        problems = list(check(arguments.check, folders, files))
         for problem in problems:
             print(problem, file=sys.stderr)
         return 1 if problems else 0
-    for name in set(existing_files(here)) - set(files):
+    for name in set(existing_files(here, folders)) - set(files):
         (here / name).unlink()
     for name, content in files.items():
         path = here / name
@@ -802,4 +803,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(("frames", "streams", "auth"), all_files))

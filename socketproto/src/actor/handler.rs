@@ -46,8 +46,8 @@ impl Message for HandlerMessage {
     type Result = ();
 }
 
-/// - `Run`: at most one for each request of a connection that its session counts as running, see `Limits::max_in_flight`,
-///   or has just given up;
+/// - `Run`: at most one for each request of a connection that its session counts as worked on, see
+///   `Limits::max_in_flight`;
 /// - `Cancel`: one for each such request, and one for each connection;
 /// - `Resume`: one for each batch that was set aside;
 /// - `Hook`: a few for each connection;
@@ -63,6 +63,20 @@ pub(crate) struct Batch {
 impl Batch {
     pub(crate) fn new(link: Arc<Link>, jobs: Vec<Incoming>) -> Self {
         Self { link, jobs: jobs.into() }
+    }
+
+    /// Drops requests that are over; the connection hears of each, for until then it keeps its place.
+    fn forget(&mut self, is_over: impl Fn(&TaskId) -> bool) {
+        let of = connection_id(&self.link);
+        let mut replies = Replies::default();
+        self.jobs.retain(|job| {
+            let is_over = is_over(&(of, job.request));
+            if is_over {
+                replies.add(job.request, |_| Err(unanswered()));
+            }
+            !is_over
+        });
+        self.link.reply(&mut replies);
     }
 
     /// Answers all of them with this fault.
@@ -260,8 +274,7 @@ impl<S: Service> HandlerActor<S> {
         }
         self.exclusive.take_if(|exclusive| !exclusive.no_cancel && concerned(&exclusive.id));
         for batch in self.queue.iter_mut().chain(&mut self.aside) {
-            let of = connection_id(&batch.link);
-            batch.jobs.retain(|job| !concerned(&(of, job.request)));
+            batch.forget(&concerned);
         }
         self.queue.retain(|batch| !batch.jobs.is_empty());
         self.aside.retain(|batch| !batch.jobs.is_empty());

@@ -14,6 +14,8 @@ mod handshake;
 mod offer;
 #[cfg(feature = "secure")]
 mod psk;
+#[cfg(all(test, feature = "secure"))]
+mod tests;
 #[cfg(not(feature = "secure"))]
 mod without;
 

@@ -58,7 +58,6 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_derivation() {
-        // Python: hmac and hashlib; argon2-cffi.
         let secret: Vec<u8> = (0..24).collect();
         let generated = hex(Material::Generated(&secret), "");
         assert_eq!(

@@ -338,7 +338,10 @@ impl Session {
         now: Instant,
     ) {
         let text = text.as_ref();
-        let Some(running) = self.requests.finish(request) else { return };
+        let Some(running) = self.requests.finish(request) else {
+            // It was over before, and now its handler is done with it.
+            return self.resume(now);
+        };
         if let Some(origin) = running.origin {
             if status.is_okay() {
                 self.answer(request, &origin, status, text, now);
@@ -347,6 +350,12 @@ impl Session {
                 self.answer(request, &origin, status, &data, now);
             }
         }
+        self.resume(now);
+    }
+
+    /// A request that was over has not got as far as its handler.
+    pub(crate) fn handle_gone(&mut self, request: RequestId, now: Instant) {
+        self.requests.finish(request);
         self.resume(now);
     }
 

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::frame::Format;
 use crate::id::{DataId, ServiceId, Status};
@@ -54,6 +54,9 @@ pub(super) struct Parked {
 pub(super) struct Requests {
     next: RequestId,
     running: FxHashMap<RequestId, Running>,
+    /// Requests that are over while their handlers may still work on them: those keep their places, or a peer that asks and
+    /// gives up could have any number of them run.
+    given_up: FxHashSet<RequestId>,
     parked: VecDeque<Parked>,
     parked_bytes: usize,
     earliest: Earliest,
@@ -85,10 +88,21 @@ impl Requests {
         self.running.insert(incoming.request, Running { origin, handler: incoming.handler, deadline });
     }
 
-    /// Ends a request; none where it is over already.
+    /// Ends a request, whose handler is done with it; none where it is over already.
     #[inline]
     pub(super) fn finish(&mut self, request: RequestId) -> Option<Running> {
-        self.running.remove(&request)
+        let running = self.running.remove(&request);
+        if running.is_none() {
+            self.given_up.remove(&request);
+        }
+        running
+    }
+
+    /// Ends a request whose handler may still work on it.
+    pub(super) fn give_up(&mut self, request: RequestId) -> Option<Running> {
+        let running = self.running.remove(&request)?;
+        self.given_up.insert(request);
+        Some(running)
     }
 
     /// Ends the request of this message id without an answer: its caller has gone. Gives what ran for it.
@@ -101,7 +115,7 @@ impl Requests {
             return None;
         }
         let request = *self.running.iter().find(|(_, running)| is_meant(&running.origin))?.0;
-        Some((request, self.finish(request)?))
+        Some((request, self.give_up(request)?))
     }
 
     /// Begins anew on another line; names of requests are not used again, so that late outcomes find nothing.
@@ -116,6 +130,12 @@ impl Requests {
     #[inline]
     pub(super) fn running(&self) -> usize {
         self.running.len()
+    }
+
+    /// How many handlers work for this peer.
+    #[inline]
+    pub(super) fn working(&self) -> usize {
+        self.running.len().saturating_add(self.given_up.len())
     }
 
     /// Sets a request aside until another one ends. Gives the bytes that are parked now.
@@ -140,6 +160,7 @@ impl Requests {
             self.earliest = Earliest::default();
         }
         self.running.shrink_to_fit();
+        self.given_up.shrink_to_fit();
         self.parked.shrink_to_fit();
         self.order.0.shrink_to_fit();
     }

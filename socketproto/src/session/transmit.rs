@@ -51,7 +51,7 @@ impl Session {
 
     pub(super) fn expire_requests(&mut self, now: Instant) {
         for request in self.requests.expired(now) {
-            let Some(running) = self.requests.finish(request) else { continue };
+            let Some(running) = self.requests.give_up(request) else { continue };
             count(&mut self.counters.expired);
             self.events.push_back(Event::Expired { request, handler: running.handler });
             if let Some(origin) = running.origin {
@@ -71,7 +71,7 @@ impl Session {
     #[inline]
     pub(super) fn has_room(&self) -> bool {
         let limits = &self.config.limits;
-        let running = self.requests.running();
+        let running = self.requests.working();
         let busy = running.saturating_sub(self.calls.nested());
         let most = limits.max_in_flight.saturating_add(limits.max_parked / Limits::PARKED_OVERHEAD);
         busy < if self.paused { 1 } else { limits.max_in_flight } && running < most

@@ -38,7 +38,7 @@ impl Connection {
                 },
                 Event::Completed { call, outcome } => self.outcomes.push((call, outcome)),
                 Event::Expired { request, handler } | Event::Cancelled { request, handler } => {
-                    self.give_up(handler, request);
+                    self.give_up(handler, request, now);
                 }
                 Event::Ask(question) => {
                     if let Some(authenticator) = &self.endpoint.authenticator {
@@ -88,13 +88,16 @@ impl Connection {
     }
 
     /// A request is over before its handler is: where it is on its way there, it does not arrive.
-    fn give_up(&mut self, handler: usize, request: RequestId) {
+    fn give_up(&mut self, handler: usize, request: RequestId, now: Instant) {
         if self.gatekeeper.as_mut().is_some_and(|gatekeeper| gatekeeper.forget(request)) {
-            return;
+            return self.session.handle_gone(request, now);
         }
         let jobs = self.jobs.get_mut(handler);
         match jobs.and_then(|jobs| Some((jobs.iter().position(|job| job.request == request)?, jobs))) {
-            Some((at, jobs)) => drop(jobs.remove(at)),
+            Some((at, jobs)) => {
+                jobs.remove(at);
+                self.session.handle_gone(request, now);
+            }
             None => self.cancel(handler, Some(request)),
         }
     }

@@ -316,7 +316,31 @@ fn requests_beyond_max_in_flight_are_run_in_order_when_others_end() {
     line.fault(3, 7, "", "run 4: 50/1 | 21/2 s7");
     line.reply(4, "null", "run 5: 30/3");
     line.wait(30 * SECOND, "expired 1 | expired 5 | 11/1 s2 {\"error\":\"handler timed out\"} | 31/3 s2 {\"error\":\"handler timed out\"}");
-    line.tell("10/1", "run 7: 10/1");
+    // Their handlers may still work.
+    line.tell("10/1", "");
+    line.reply(1, "1", "run 7: 10/1");
+    line.tell("10/2", "");
+    line.session.handle_gone(5, line.now);
+    line.check("run 8: 10/2");
+}
+
+#[test]
+fn a_peer_that_asks_and_gives_up_has_no_more_handlers_work_than_another() {
+    let mut line = narrow();
+    let mut work = Vec::new();
+    for id in 1..=1_000 {
+        line.transmit(&message(&format!("10/1 #{id}")));
+        line.transmit(&message(&format!(r#"cancel/0 {{"message_id":{id}}}"#)));
+        line.session.handle_input(&mut line.input, line.now);
+        while let Some(event) = line.session.poll_event() {
+            if let Event::Dispatch(incoming) = event {
+                work.push(incoming.request);
+            }
+        }
+    }
+    assert_eq!(work.len(), 2);
+    line.reply(work[0], "1", "");
+    line.tell("20/2", "run 1001: 20/2");
 }
 
 #[test]
