@@ -96,7 +96,7 @@ async fn strangers(way: &Way, address: &str) {
     within(stranger.close()).await;
     let error = within(way.client(address).secret(secret("another secret of 16 bytes"))).await;
     let error = error.expect_err("the secret is wrong");
-    assert!(matches!(error, Error::AuthenticationFailed { .. }), "{address}: {error}");
+    assert!(matches!(error, Error::WrongSecret { .. }), "{address}: {error}");
 }
 
 /// Every word of the declaration.

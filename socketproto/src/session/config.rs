@@ -52,8 +52,9 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Whether records may be lost, so that a session takes the place of another on one line (protocol.md section 4).
-    pub(crate) fn rekeys(&self) -> bool {
-        self.lossy && self.secure
+    /// Whether records are payloads of STP, so that they may be lost, and one session takes the place of another on one
+    /// line (protocol.md section 4).
+    pub(super) fn rekeys(&self, framing: Option<Framing>) -> bool {
+        self.secure && framing == Some(Framing::Stp)
     }
 }

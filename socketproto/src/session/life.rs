@@ -29,8 +29,13 @@ impl Session {
     /// Says who this side is.
     pub(super) fn greet_server(&mut self, now: Instant) {
         if self.config.hello && self.is_endless() {
-            // The rest follows when the server is there.
-            return self.greet(now);
+            self.greet(now);
+            if self.records.is_some() && !self.presence.has_met() {
+                // The server is there: it has proved it.
+                self.introduce(now);
+            }
+            // Else the rest follows when the server is there.
+            return;
         }
         if self.config.hello {
             let data = Hello::data(&self.config.session, &self.config.limits);

@@ -175,7 +175,7 @@ impl Session {
             level: None,
             handshake: Handshake::Idle,
             records: None,
-            rekey: config.rekeys().then(Box::default),
+            rekey: config.rekeys(config.framing).then(Box::default),
             datagrams: false,
             frames: 0,
             calls: Calls::default(),
@@ -234,7 +234,7 @@ impl Session {
             self.handle_payloads(input, now);
         } else if self.records.is_none() {
             self.take_frames(input, now);
-            if self.handshake.is_judged() && !input.is_empty() {
+            if self.handshake.is_judged() && self.rekey.is_none() && !input.is_empty() {
                 // Before the answer there is nothing that a client could say.
                 self.close(CloseReason::BytesBehindOffer);
             }

@@ -26,7 +26,10 @@ impl Session {
     /// Tells the framing of the peer from its first byte (protocol.md section 3).
     pub(super) fn detect(&mut self, first: u8) {
         match framing::detect(first) {
-            Some(Detected::Framing(framing)) => self.set_framing(framing),
+            Some(Detected::Framing(framing)) => {
+                self.set_framing(framing);
+                self.rekey = self.config.rekeys(Some(framing)).then(Box::default);
+            }
             _ => self.close(CloseReason::UnknownFraming(first)),
         }
     }

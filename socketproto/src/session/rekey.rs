@@ -1,4 +1,4 @@
-//! Secure mode on lines that lose bytes, and so on lines without an end of connection (protocol.md section 4).
+//! Secure mode with STP: on lines that lose bytes, and so on lines without an end of connection (protocol.md section 4).
 //!
 //! ```text
 //!  bytes ─outer STP─▶ payload ─┬─ 0x01: record ─▶ candidate? else live ─▶ frames
@@ -54,7 +54,8 @@ pub(super) struct Rekey {
     offers: usize,
     /// Client: an answer to the offer was none.
     misled: bool,
-    /// Client: when the last attempt began.
+    /// Client: when the first attempt began, and the last one.
+    opened: Option<Instant>,
     begun: Option<Instant>,
     /// Client: when the next one begins.
     again: Option<Instant>,
@@ -84,9 +85,9 @@ impl Rekey {
         self.stash.len()
     }
 
-    /// Where a frame waits until the peer has said that it is the known one. HELLO itself does not.
+    /// Where a frame waits until the peer has said that it is the known one. What tells it does not.
     pub(super) fn stash_for(&mut self, header: &Header) -> Option<&mut BytesMut> {
-        (self.unconfirmed && !is_hello(header)).then_some(&mut self.stash)
+        (self.unconfirmed && !is_introduction(header)).then_some(&mut self.stash)
     }
 
     /// Bytes of an unfinished payload.
@@ -310,7 +311,8 @@ impl Session {
     #[inline]
     pub(super) fn note_ahead(&mut self, header: &Header, bytes: usize) {
         let Some(rekey) = self.rekey.as_ref().filter(|rekey| rekey.unconfirmed) else { return };
-        if let (true, false, Some(records)) = (is_hello(header), rekey.stash.is_empty(), &self.records) {
+        if let (true, false, Some(records)) = (is_introduction(header), rekey.stash.is_empty(), &self.records)
+        {
             let ahead = self.sent.saturating_add(records.unsent());
             self.posts.push(ahead.saturating_sub(bytes as u64), bytes);
         }
@@ -384,6 +386,13 @@ impl Session {
     }
 }
 
-fn is_hello(header: &Header) -> bool {
-    matches!(header.service_id, ServiceId::HELLO_REQUEST | ServiceId::HELLO_RESPONSE)
+/// What either side says first.
+fn is_introduction(header: &Header) -> bool {
+    matches!(
+        header.service_id,
+        ServiceId::HELLO_REQUEST
+            | ServiceId::HELLO_RESPONSE
+            | ServiceId::CHANNEL_NAME_REQUEST
+            | ServiceId::CHANNEL_NAME_RESPONSE
+    )
 }

@@ -108,7 +108,12 @@ impl Session {
         if !self.is_endless() {
             return self.hello_failed();
         }
-        if self.config.role == Role::Server && self.presence.greetings > FIRST_WAITS.len() {
+        let is_last = self.presence.greetings > FIRST_WAITS.len();
+        if is_last && !self.config.serial {
+            // The line is not all that there is: another may lead to somebody.
+            return self.hello_failed();
+        }
+        if self.config.role == Role::Server && is_last {
             // A client says HELLO when it comes, and is asked when it says anything else.
             self.hello = Exchange::Off;
             return;
@@ -181,7 +186,8 @@ impl Session {
         }
         let known = self.presence.session.replace(hello.session.as_str().into());
         self.confirm(now);
-        if known.is_none() && self.config.role == Role::Client && self.config.hello {
+        let is_new = known.is_none() && self.channel == Exchange::Off;
+        if is_new && self.config.role == Role::Client && self.config.hello {
             self.introduce(now);
         }
     }

@@ -29,7 +29,7 @@ use crate::session::requests::Origin;
 use crate::session::{Role, Session};
 
 /// How long a client waits for the server's part of the handshake (protocol.md 5.2).
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The handshake of one line.
 #[derive(Debug, Default)]

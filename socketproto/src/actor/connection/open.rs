@@ -75,8 +75,7 @@ impl Connection {
 
     /// A line is there: the session begins on it.
     pub(super) fn begin(&mut self, line: Pump, certificate: Option<Arc<[u8]>>, now: Instant) {
-        let config = &self.endpoint.config;
-        if self.ready.is_some() && (config.serial || config.rekeys()) {
+        if self.ready.is_some() && self.endpoint.config.serial {
             self.awaited_since.get_or_insert(now);
         }
         self.session.reopen(now);

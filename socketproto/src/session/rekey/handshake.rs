@@ -24,7 +24,7 @@ use crate::session::records::{Prefix, Records};
 use crate::session::rekey::{Candidate, SILENCE};
 use crate::session::requests::Origin;
 use crate::session::restart::wait_for_answer;
-use crate::session::secure::{Handshake, NO_SECURE_MODE};
+use crate::session::secure::{HANDSHAKE_TIMEOUT, Handshake, NO_SECURE_MODE};
 
 /// The least time between the begins of two attempts, and between two words of a server that a record does not open
 /// (protocol.md section 4).
@@ -44,6 +44,7 @@ impl Session {
     pub(in crate::session) fn begin_attempt(&mut self, now: Instant) {
         if let Some(rekey) = &mut self.rekey {
             (rekey.candidate, rekey.again, rekey.misled) = (None, None, false);
+            rekey.opened.get_or_insert(now);
             rekey.begun = Some(now);
         }
         self.begin_handshake();
@@ -77,8 +78,12 @@ impl Session {
         let Some(rekey) = &mut self.rekey else { return };
         let (offer, said) = (rekey.offer.clone(), rekey.offers);
         rekey.offers = said.saturating_add(1);
+        let mut until = after(now, wait_for_answer(said));
+        if let Some(end) = self.answer_end() {
+            until = until.min(end);
+        }
         if let Handshake::Offered { deadline, .. } = &mut self.handshake {
-            *deadline = after(now, wait_for_answer(said));
+            *deadline = until;
         }
         // Not again while the last one has yet to leave.
         if said == 0 || self.out.is_empty() {
@@ -88,6 +93,13 @@ impl Session {
         }
     }
 
+    /// Until when a line with an end is given the time for a first answer.
+    fn answer_end(&self) -> Option<Instant> {
+        let opened = self.rekey.as_ref().and_then(|rekey| rekey.opened);
+        let opened = opened.filter(|_| !self.config.serial && self.records.is_none());
+        opened.map(|opened| after(opened, HANDSHAKE_TIMEOUT))
+    }
+
     /// Whether it is this side's own offer, which has come back.
     pub(super) fn is_own(&self, data: &Json) -> bool {
         self.rekey.as_ref().is_some_and(|rekey| rekey.offer == *data)
@@ -95,6 +107,9 @@ impl Session {
 
     /// The server has not done its part in time.
     pub(in crate::session) fn attempt_unanswered(&mut self, now: Instant) {
+        if self.answer_end().is_some_and(|end| end <= now) {
+            return self.close(CloseReason::PeerTooOld(NO_SECURE_MODE));
+        }
         let misled = self.rekey.as_ref().is_some_and(|rekey| rekey.misled);
         if matches!(self.handshake, Handshake::Offered { .. }) && !misled {
             self.say_offer(now);
