@@ -136,7 +136,19 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("blocking", &["id", "error", "message", "peer", "registering", "protocol", "actor", "server", "client"]),
     (
         "bench",
-        &["id", "message", "frame", "framing", "session", "link", "peer", "service", "transport", "endpoint"],
+        &[
+            "id",
+            "message",
+            "frame",
+            "framing",
+            "secure",
+            "session",
+            "link",
+            "peer",
+            "service",
+            "transport",
+            "endpoint",
+        ],
     ),
     ("private", &["id", "fault", "contain", "message", "peer", "service", "actix", "transport"]),
 ];

@@ -35,7 +35,7 @@ impl Calls {
                 let file = certificate.context("no certificate behind #")?;
                 Client::connect(address).tls(ClientTls::new().ca_file(file)?.server_name("localhost")?)
             }
-            Line::Secret => Client::connect(address).secret(secret()?),
+            Line::Secure => Client::connect(address).secret(secret()?),
         };
         let client = builder.await?;
         Ok(Self { bench: Arc::new(BenchClient::new(&client)), client, is_json: variant.is_json })

@@ -6,7 +6,7 @@
 //! | `stp` | TCP with STP framing |
 //! | `unix` | a Unix socket |
 //! | `tls` | inside TLS |
-//! | `secret` | TCP, authenticated with a shared secret |
+//! | `secure` | TCP, in secure mode from a shared secret |
 //!
 //! With `-json` behind it, as in `length-json`, a text of 1 MiB passes as `Json`, which nobody decodes.
 //!

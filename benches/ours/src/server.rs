@@ -36,7 +36,7 @@ pub async fn run(serve: &Serve) -> Result<()> {
             let tls = ServerTls::from_pem(made.certificate.as_str(), made.key.as_str())?;
             builder = builder.tls(tls);
         }
-        Line::Secret => builder = builder.secret(secret()?),
+        Line::Secure => builder = builder.secret(secret()?),
         Line::Length | Line::Stp | Line::Unix => {}
     }
     let server = builder.start().await?;

@@ -16,7 +16,7 @@ pub enum Line {
     Stp,
     Unix,
     Tls,
-    Secret,
+    Secure,
 }
 
 impl Variant {
@@ -29,8 +29,8 @@ impl Variant {
             "stp" => Line::Stp,
             "unix" => Line::Unix,
             "tls" => Line::Tls,
-            "secret" => Line::Secret,
-            _ => bail!("the variants are length, stp, unix, tls and secret, each with -json or without"),
+            "secure" => Line::Secure,
+            _ => bail!("the variants are length, stp, unix, tls and secure, each with -json or without"),
         };
         Ok(Self { line, is_json })
     }

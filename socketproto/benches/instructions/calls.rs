@@ -6,8 +6,8 @@ use actix_rt::System;
 use serde::{Deserialize, Serialize};
 use socketproto::prelude::*;
 
-/// The secret of the authenticated cases.
-const SECRET: &str = "a secret of the benchmarks";
+/// The secret of the cases in secure mode.
+const SECRET: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f0";
 
 /// What a client asks.
 #[derive(Debug, Deserialize, Serialize)]
@@ -48,7 +48,7 @@ fn answer(request: &Request) -> Reply {
 pub(crate) struct Calls {
     line: Line,
     framing: Framing,
-    authenticated: bool,
+    secure: bool,
     outstanding: u64,
 }
 
@@ -58,7 +58,7 @@ enum Line {
     Tcp,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Framing {
     Length,
     Stp,
@@ -70,9 +70,11 @@ impl Calls {
         let mut all = Vec::new();
         for line in [Line::Memory, Line::Tcp] {
             for framing in [Framing::Length, Framing::Stp] {
-                for authenticated in [false, true] {
+                // Inside records the framing is the same.
+                for secure in [false, true].into_iter().filter(|secure| !secure || framing == Framing::Length)
+                {
                     for outstanding in [1, 64] {
-                        all.push(Self { line, framing, authenticated, outstanding });
+                        all.push(Self { line, framing, secure, outstanding });
                     }
                 }
             }
@@ -90,8 +92,8 @@ impl Calls {
             Framing::Length => "length",
             Framing::Stp => "stp",
         };
-        let secret = if self.authenticated { "secret" } else { "plain" };
-        format!("call/{line}/{framing}/{secret}/{}", self.outstanding)
+        let level = if self.secure { "secure" } else { "plain" };
+        format!("call/{line}/{framing}/{level}/{}", self.outstanding)
     }
 
     /// Makes so many calls, a multiple of 64.
@@ -104,7 +106,7 @@ impl Calls {
                 Line::Memory => "mem://",
                 Line::Tcp => "tcp://127.0.0.1:0",
             };
-            let secret = self.authenticated.then(|| Secret::from_text(SECRET)).transpose()?;
+            let secret = self.secure.then(|| Secret::from_text(SECRET)).transpose()?;
             let mut server = Server::bind(address).service(Boiler);
             if let Some(secret) = secret.clone() {
                 server = server.secret(secret);

@@ -274,7 +274,7 @@ impl<S: Service> HandlerActor<S> {
         }
         self.exclusive.take_if(|exclusive| !exclusive.no_cancel && concerned(&exclusive.id));
         for batch in self.queue.iter_mut().chain(&mut self.aside) {
-            batch.forget(&concerned);
+            batch.forget(concerned);
         }
         self.queue.retain(|batch| !batch.jobs.is_empty());
         self.aside.retain(|batch| !batch.jobs.is_empty());

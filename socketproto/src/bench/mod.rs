@@ -1,12 +1,12 @@
 //! The parts of a message's way, for this crate's own benchmarks to run; no part of the public API.
 //!
-//! Each layer has a file with its cases. A layer that is added between them, such as records that are encrypted, has
-//! one of its own.
+//! Each layer has a file with its cases.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a measurement of what does not work is none")]
 
 mod dialogue;
 mod lines;
+mod records;
 mod services;
 
 use std::fmt;
@@ -39,7 +39,10 @@ pub type Step = Box<dyn FnMut()>;
 impl Case {
     /// Each of them.
     pub fn all() -> Vec<Self> {
-        [lines::cases(), dialogue::cases(), services::cases()].into_iter().flatten().collect()
+        [lines::cases(), records::cases(), dialogue::cases(), services::cases()]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     fn new<S: FnMut() + 'static>(

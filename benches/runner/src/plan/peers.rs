@@ -46,7 +46,7 @@ pub fn all() -> Vec<Peer> {
         Peer::ours("socketproto on actix, STP", "stp", "actix").within(LINES),
         Peer::ours("socketproto on actix, Unix socket", "unix", "actix").within(LINES),
         Peer::ours("socketproto on actix, TLS", "tls", "actix").within(LINES),
-        Peer::ours("socketproto on actix, secret", "secret", "actix").within(LINES),
+        Peer::ours("socketproto on actix, secure", "secure", "actix").within(LINES),
         foreign("tarpc", Tarpc),
         foreign("jsonrpsee", Jsonrpsee),
         foreign("tonic", Tonic),
