@@ -135,6 +135,7 @@ impl Session {
                 Ok(Some(Piece::Frame(payload))) => self.handle_payload(payload, now),
                 Ok(Some(piece)) => self.handle_piece(piece, now),
                 Ok(None) => return,
+                Err(_) if self.records.is_some() && !self.config.lossy => self.close(CloseReason::BadRecord),
                 Err(error) => self.handle_framing_error(&error, now),
             }
         }
@@ -349,7 +350,7 @@ impl Session {
     pub(super) fn holds_back(&self) -> bool {
         let Some(rekey) = &self.rekey else { return false };
         let asks = self.config.role == Role::Client && !matches!(self.handshake, Handshake::Idle);
-        self.closed.is_none() && (rekey.hold.is_some() || asks)
+        self.closed.is_none() && (rekey.hold.is_some() || rekey.again.is_some() || asks)
     }
 
     /// What waits can leave from now on.

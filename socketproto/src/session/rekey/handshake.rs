@@ -205,7 +205,10 @@ impl Session {
         now: Instant,
     ) {
         let Some((channel, accepted)) = judged else {
-            self.wrong_key(now);
+            if self.records.is_none() {
+                // Beside a live session it need not be its peer that has tried.
+                self.wrong_key(now);
+            }
             return self.refuse_in_clear(origin, "the client's secret is wrong, or its key id unknown", now);
         };
         let start = self.out.len();

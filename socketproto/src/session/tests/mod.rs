@@ -15,6 +15,8 @@ mod memory;
 mod opening;
 mod operations;
 mod pair;
+#[cfg(feature = "secure")]
+mod rekey;
 mod restart;
 mod restart_pair;
 #[cfg(feature = "secure")]

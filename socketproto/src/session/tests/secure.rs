@@ -20,17 +20,17 @@ impl Authenticator {
 }
 
 /// One end, and what it has told.
-struct End {
-    session: Session,
-    authenticator: Authenticator,
-    input: BytesMut,
+pub(super) struct End {
+    pub(super) session: Session,
+    pub(super) authenticator: Authenticator,
+    pub(super) input: BytesMut,
     /// Requests that ran, outcomes of calls.
-    told: Vec<String>,
+    pub(super) told: Vec<String>,
     ended: bool,
 }
 
 impl End {
-    fn new(config: Config, now: Instant) -> Self {
+    pub(super) fn new(config: Config, now: Instant) -> Self {
         let mut session = Session::waiting(config, now);
         session.reopen(now);
         Self {
@@ -43,7 +43,7 @@ impl End {
     }
 
     /// Does what there is to do; gives what has to be sent.
-    fn turn(&mut self, now: Instant) -> Vec<u8> {
+    pub(super) fn turn(&mut self, now: Instant) -> Vec<u8> {
         let mut sent = Vec::new();
         for _ in 0..100 {
             if !self.input.is_empty() || self.session.has_input() {
@@ -67,6 +67,11 @@ impl End {
                     other => self.told.push(show_event(other)),
                 }
             }
+            if let Some(reason) = self.session.close_reason().filter(|reason| reason.keeps_line()) {
+                self.told.push(format!("end: {reason}"));
+                self.session.reopen(now);
+                continue;
+            }
             let bytes = self.session.poll_transmit().to_vec();
             if bytes.is_empty() {
                 return sent;
@@ -77,7 +82,7 @@ impl End {
         panic!("it goes on for ever");
     }
 
-    fn call(&mut self, data: &str, now: Instant) {
+    pub(super) fn call(&mut self, data: &str, now: Instant) {
         let new = NewCall {
             call: 1,
             kind: CallKind::Request,
@@ -91,23 +96,23 @@ impl End {
         self.session.handle_call(new, now);
     }
 
-    fn reason(&self) -> Option<String> {
+    pub(super) fn reason(&self) -> Option<String> {
         self.session.close_reason().map(ToString::to_string)
     }
 }
 
 /// A client, a server, and who stands between them.
-struct Line2 {
-    client: End,
-    server: End,
-    now: Instant,
+pub(super) struct Line2 {
+    pub(super) client: End,
+    pub(super) server: End,
+    pub(super) now: Instant,
 }
 
 /// Changes what one side sends: 0 is the client. The number counts what that side has sent before.
-type Middle<'a> = &'a mut dyn FnMut(usize, usize, Vec<u8>) -> Vec<u8>;
+pub(super) type Middle<'a> = &'a mut dyn FnMut(usize, usize, Vec<u8>) -> Vec<u8>;
 
 impl Line2 {
-    fn new(change: impl Fn(Config) -> Config) -> Self {
+    pub(super) fn new(change: impl Fn(Config) -> Config) -> Self {
         let now = Instant::now();
         let end = |role| End::new(change(config(role).secure()), now);
         let mut line = Self { client: end(Role::Client), server: end(Role::Server), now };
@@ -116,7 +121,7 @@ impl Line2 {
     }
 
     /// Carries what both sides send, until neither has anything; all that is sent in one turn is one piece.
-    fn carry(&mut self, middle: Middle<'_>) {
+    pub(super) fn carry(&mut self, middle: Middle<'_>) {
         let mut sent = [0; 2];
         for _ in 0..1000 {
             let mut quiet = true;
@@ -146,13 +151,13 @@ impl Line2 {
         panic!("it goes on for ever");
     }
 
-    fn honest(&mut self) {
+    pub(super) fn honest(&mut self) {
         self.carry(&mut |_, _, bytes| bytes);
     }
 }
 
 impl Config {
-    fn secure(mut self) -> Self {
+    pub(super) fn secure(mut self) -> Self {
         (self.secret, self.secure) = (true, true);
         self
     }
