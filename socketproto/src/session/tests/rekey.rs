@@ -155,8 +155,32 @@ fn a_client_offers_until_somebody_answers() {
         line.now = due;
     }
     assert_eq!(line.client.session.why_not_ready(), CloseReason::NoAnswer { echoes: false });
-    line.server.input.extend_from_slice(&offer);
-    line.server.input.extend_from_slice(&offer);
+    let mut answers = [(); 2].map(|()| {
+        line.server.input.extend_from_slice(&offer);
+        line.server.turn(line.now)
+    });
+    assert_eq!(answers[0], answers[1]);
+    line.client.input.extend(answers.iter_mut().flat_map(|answer| answer.drain(..)));
+    line.honest();
+    line.told(&["ready"], &["ready"]);
+    line.works();
+}
+
+#[test]
+fn an_answer_that_is_none_is_passed_over_and_another_offer_follows() {
+    let mut line = serial();
+    let offer = line.client.turn(line.now);
+    let none = r#"1/2 {"suite":"NNpsk0-25519-CCP-SHA256","m":"AAAA"}"#;
+    line.say(0, none);
+    assert_eq!(line.client.turn(line.now), b"");
+    line.now += SECOND;
+    line.client.session.handle_timeout(line.now);
+    let other = line.client.turn(line.now);
+    assert_eq!(read(&other), ["0/2 s0"]);
+    assert_ne!(other, offer);
+    line.say(0, none);
+    line.client.turn(line.now);
+    line.server.input.extend_from_slice(&other);
     line.honest();
     line.told(&["ready"], &["ready"]);
     line.works();
@@ -483,9 +507,44 @@ fn a_restarted_server_gets_nothing_that_was_meant_for_the_one_before() {
     // It waits for the answer.
     line.client.call("\"set aside\"", line.now);
     line.server.input.extend_from_slice(&offer);
+    let answer = line.server.turn(line.now);
+    line.client.input.extend_from_slice(&answer);
+    let hello = line.client.turn(line.now);
+    line.client.call("\"in between\"", line.now);
+    assert_eq!(line.client.turn(line.now), b"");
+    line.server.input.extend_from_slice(&hello);
     line.honest();
-    let client = ["call 1: lost", "call 1: lost", "call 1: lost", "end: the peer has restarted", "ready"];
-    line.told(&client, &["ready"]);
+    let calls = ["call 1: lost"; 4];
+    line.told(&[&calls[..], &["end: the peer has restarted", "ready"]].concat(), &["ready"]);
+    line.works();
+}
+
+#[test]
+fn what_has_been_sealed_leaves_also_where_the_peer_turns_out_to_be_another() {
+    let mut line = met();
+    let mut server = End::new(config(Role::Server).secure().serial(), line.now);
+    server.session.config.session = "00000000000000cc".into();
+    server.authenticator.handshakes = 50;
+    line.server = server;
+    line.say(0, "1/2 s3");
+    let now = line.now;
+    for _ in 0..2 {
+        let bytes = line.client.turn(now);
+        line.server.input.extend_from_slice(&bytes);
+        let bytes = line.server.turn(now);
+        line.client.input.extend_from_slice(&bytes);
+    }
+    // HELLO has been answered; it is said again before the answer is there.
+    let answer = line.client.input.split();
+    line.now += 2 * SECOND;
+    line.client.session.handle_timeout(line.now);
+    let hello = line.client.session.poll_transmit()[..3].to_vec();
+    line.client.session.handle_sent(3, line.now);
+    line.server.input.extend_from_slice(&hello);
+    line.client.input.extend_from_slice(&answer);
+    line.honest();
+    line.told(&["end: the peer has restarted", "ready"], &["ready"]);
+    assert_eq!(line.server.session.counters.unopened, 0);
     line.works();
 }
 

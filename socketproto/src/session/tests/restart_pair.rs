@@ -40,6 +40,8 @@ enum Act {
     Wait {
         time: Duration,
     },
+    /// All that is on its way arrives, and what it leads to.
+    Carry,
     /// The process ends and another takes its place; what it had not sent is gone.
     Restart {
         at: usize,
@@ -83,6 +85,7 @@ fn act() -> impl Strategy<Value = Act> {
         10 => (end.clone(), bytes).prop_map(|(from, bytes)| Act::Arrive { from, bytes }),
         2 => (end.clone(), any::<Index>(), any::<u8>()).prop_map(|(from, which, kind)| Act::Hit { from, which, kind }),
         4 => (1..3_000_u64).prop_map(|millis| Act::Wait { time: Duration::from_millis(millis) }),
+        3 => Just(Act::Carry),
         1 => end.clone().prop_map(|at| Act::Restart { at }),
         1 => end.clone().prop_map(|at| Act::Replug { at }),
         2 => (end.clone(), any::<Index>()).prop_map(|(from, which)| Act::Replay { from, which }),
@@ -164,6 +167,7 @@ impl Pair {
             }
             Act::Hit { .. } => {}
             Act::Wait { time } => self.wait(time),
+            Act::Carry => while self.carry() > 0 {},
             Act::Restart { at } => self.restart(at),
             Act::Replug { at } => self.replug(at),
             // In clear anybody can say anything.
@@ -226,6 +230,11 @@ impl Pair {
         self.ends[1 - from].input.extend_from_slice(&arrived);
         self.drive(1 - from);
         bytes
+    }
+
+    /// Gives the bytes that have moved.
+    fn carry(&mut self) -> usize {
+        (0..2).map(|at| self.send(at, usize::MAX) + self.arrive(at, usize::MAX)).sum()
     }
 
     fn wait(&mut self, time: Duration) {
@@ -313,8 +322,7 @@ impl Pair {
         let end = self.now + time;
         while self.now < end {
             loop {
-                let moved: usize =
-                    (0..2).map(|at| self.send(at, usize::MAX) + self.arrive(at, usize::MAX)).sum();
+                let moved = self.carry();
                 let answering = (0..2).find(|at| !self.ends[*at].running.is_empty());
                 match answering {
                     Some(at) => self.reply(at, 0),
