@@ -4,7 +4,7 @@
 
 use clap::Parser;
 use socketproto::prelude::*;
-use socketproto_examples::flags::{Security, finish, log, show};
+use socketproto_examples::flags::{SecretFlags, Security, finish, log, show};
 use socketproto_examples::thermostat::ThermostatClient;
 
 /// Shows a thermostat and changes it.
@@ -12,15 +12,12 @@ use socketproto_examples::thermostat::ThermostatClient;
 struct Flags {
     /// Where the thermostat listens: tcp://HOST:PORT, ws://HOST:PORT or `unix:///PATH`
     url: String,
-    /// The secret that the thermostat knows too
-    #[arg(long, value_name = "TEXT")]
-    secret: Option<String>,
-    /// How both sides prove it: legacy is for thermostats of the Python library
-    #[arg(long, value_enum, default_value_t = Security::Secure)]
-    security: Security,
-    /// Takes a secret that could be found by trying: a word, or a sentence together with `--security legacy`
-    #[arg(long)]
-    allow_weak_secret: bool,
+    /// What the thermostat knows too.
+    #[command(flatten)]
+    secret: SecretFlags,
+    /// How both sides prove it, and no other way: secure, but for addresses with `?peer=old`
+    #[arg(long, value_enum)]
+    security: Option<Security>,
     /// The name of the channel
     #[arg(long, value_name = "NAME")]
     channel: Option<String>,
@@ -37,11 +34,11 @@ async fn main() -> std::process::ExitCode {
 
 async fn run(flags: Flags) -> socketproto::Result<()> {
     let mut builder = Client::connect(flags.url);
-    if let Some(secret) = flags.secret {
-        builder = builder
-            .secret(Secret::from_text(secret)?)
-            .level(flags.security.into())
-            .allow_weak_secret(flags.allow_weak_secret);
+    if let Some(secret) = flags.secret.secret()? {
+        builder = builder.secret(secret).allow_weak_secret(flags.secret.allow_weak_secret);
+    }
+    if let Some(security) = flags.security {
+        builder = builder.level(security.into());
     }
     if let Some(channel) = flags.channel {
         builder = builder.channel_name(channel);

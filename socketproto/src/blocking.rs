@@ -45,6 +45,7 @@ use crate::actor::runtime::Runtime;
 use crate::client::ClientBuilder;
 use crate::error::{Error, Result};
 use crate::id::{DataId, ServiceId, Status};
+use crate::limits::LimitCounts;
 use crate::message::Message;
 use crate::peer::{Peer, PendingCall};
 use crate::registering::registers_at_run_time;
@@ -141,6 +142,11 @@ impl Client {
         Protocol(self.0.protocol())
     }
 
+    /// How often the limits were exceeded: as [`Client::limit_counts`](struct@crate::Client#method.limit_counts).
+    pub fn limit_counts(&self) -> LimitCounts {
+        self.0.limit_counts()
+    }
+
     fn is_home(&self) -> bool {
         self.0.link().routes().is_home()
     }
@@ -215,6 +221,11 @@ impl Server {
     /// The peers that are connected, in the order in which they came; they can be called.
     pub fn peers(&self) -> Vec<Peer> {
         self.0.peers()
+    }
+
+    /// How often the limits were exceeded: as [`Server::limit_counts`](crate::Server::limit_counts).
+    pub fn limit_counts(&self) -> LimitCounts {
+        self.0.limit_counts()
     }
 
     /// Waits for the first peer: as [`Server::protocol`](crate::Server::protocol).

@@ -16,7 +16,7 @@ use crate::event::ConnectionEvent;
 use crate::fault::Fault;
 use crate::hosted::IntoService;
 use crate::id::Level;
-use crate::limits::Limits;
+use crate::limits::{LimitCounts, Limits, Tally};
 use crate::peer::Peer;
 use crate::registering::{registers_at_run_time, registers_before_the_start};
 use crate::secret::Secret;
@@ -51,7 +51,7 @@ use crate::transport::{self, Address, ClientSetup, Connector, Options};
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "a connection is closed when its last handle is dropped"]
-pub struct Client(Peer);
+pub struct Client(Peer, Arc<Tally>);
 
 impl Client {
     /// Begins a connection to an address; await it to connect.
@@ -118,6 +118,22 @@ impl Client {
     /// ```
     pub fn over(transport: impl transport::Connect) -> ClientBuilder {
         ClientBuilder::new(Target::Own(Arc::new(transport)))
+    }
+
+    /// How often the limits were exceeded, all lines of the connection together.
+    ///
+    /// ```
+    /// use socketproto::prelude::*;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> socketproto::Result<()> {
+    /// let server = Server::bind("mem://").start().await?;
+    /// let client = Client::connect(server.address()).await?;
+    /// assert_eq!(client.limit_counts().get("max_frame"), Some(0));
+    /// # Ok(()) }
+    /// ```
+    pub fn limit_counts(&self) -> LimitCounts {
+        self.1.counts()
     }
 
     /// Closes the connection for good: calls that wait fail at once, and nothing connects again.
@@ -344,7 +360,9 @@ impl ClientBuilder {
         let endpoint = settings.build(Role::Client, &options)?;
         let workers = placement.worker()?;
         let home = workers.home().clone();
-        home.run(move || connect(Connect { connector, endpoint, backoff, lazy, workers })).await?.map(Client)
+        home.run(move || connect(Connect { connector, endpoint, backoff, lazy, workers }))
+            .await?
+            .map(|(peer, tally)| Client(peer, tally))
     }
 
     /// Whether the client will run on this thread, which must not wait for it then.

@@ -95,7 +95,8 @@ impl Credentials {
     }
 
     fn check(&self, secret: &Secret, legacy: bool) -> Result<()> {
-        if self.allow_weak_secret { Ok(()) } else { secret.check(legacy) }
+        let level = if legacy { Level::Legacy } else { Level::Secure };
+        if self.allow_weak_secret { Ok(()) } else { secret.check(level) }
     }
 
     /// The secrets that these levels need; none where there are none.

@@ -128,7 +128,7 @@ impl Settings {
             let reason = format!("{name:?} is not text of 1 to 64 characters without control characters");
             return Err(Error::Config { setting: "channel_name", reason: reason.into() });
         }
-        check_limits(&self.limits)?;
+        self.limits.check().map_err(|(setting, reason)| Error::Config { setting, reason: reason.into() })?;
         let callbacks = |routes: Arc<Routes>| {
             starter_with_door(Callbacks::new(Arc::clone(&routes)), move |door| {
                 let door = door.clone();
@@ -160,6 +160,7 @@ impl Settings {
             format: options.format,
             lossy: options.lossy,
             serial: options.serial,
+            line_rate: options.line_rate,
             limits: Arc::new(self.limits),
             dispatch: routes.snapshot().1,
         };
@@ -173,30 +174,4 @@ impl Settings {
             self.mistake = Some(error);
         }
     }
-}
-
-fn check_limits(limits: &Limits) -> Result<()> {
-    if limits.max_frame > Limits::MAX_MAX_FRAME {
-        let reason = format!(
-            "{} exceeds {}, the most that length framing can say",
-            limits.max_frame,
-            Limits::MAX_MAX_FRAME
-        );
-        return Err(Error::Config { setting: "limits.max_frame", reason: reason.into() });
-    }
-    if limits.max_frame < Limits::MIN_MAX_FRAME {
-        let reason = format!(
-            "{} is below {}: not even HELLO and the login would fit",
-            limits.max_frame,
-            Limits::MIN_MAX_FRAME
-        );
-        return Err(Error::Config { setting: "limits.max_frame", reason: reason.into() });
-    }
-    if limits.max_in_flight == 0 {
-        return Err(Error::Config {
-            setting: "limits.max_in_flight",
-            reason: "0 would let no request run".into(),
-        });
-    }
-    Ok(())
 }

@@ -41,6 +41,10 @@ impl ServiceId {
     pub const HELLO_REQUEST: Self = Self(0xFFFF_0000);
     /// `0xFFFF_0001`: answers [`Self::HELLO_REQUEST`].
     pub const HELLO_RESPONSE: Self = Self(0xFFFF_0001);
+    /// `0xFFFF_0002`: asks a silent peer whether it is still there (protocol.md 7.3).
+    pub const HEARTBEAT_REQUEST: Self = Self(0xFFFF_0002);
+    /// `0xFFFF_0003`: answers [`Self::HEARTBEAT_REQUEST`].
+    pub const HEARTBEAT_RESPONSE: Self = Self(0xFFFF_0003);
     /// `0xFFFF_0008`: ends a call; one way (protocol.md 7.6).
     pub const CANCEL: Self = Self(0xFFFF_0008);
     /// The first id that belongs to the framework; all from here up are reserved.
@@ -83,6 +87,8 @@ impl ServiceId {
             Self::EXECUTE_RESPONSE => "execute response",
             Self::HELLO_REQUEST => "hello request",
             Self::HELLO_RESPONSE => "hello response",
+            Self::HEARTBEAT_REQUEST => "heartbeat request",
+            Self::HEARTBEAT_RESPONSE => "heartbeat response",
             Self::CANCEL => "cancel",
             _ => return None,
         })
@@ -113,6 +119,8 @@ impl DataId {
     pub const CANCEL: Self = Self(0);
     /// 0, of HELLO.
     pub const HELLO: Self = Self(0);
+    /// 0, of the heartbeat.
+    pub const HEARTBEAT: Self = Self(0);
 
     /// The id of this number.
     pub const fn new(value: u32) -> Self {

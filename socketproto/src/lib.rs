@@ -125,7 +125,7 @@ pub use event::ConnectionEvent;
 pub use fault::Fault;
 pub use hosted::{Hosted, IntoService};
 pub use id::{AuthState, DataId, Level, ServiceId, ServiceIds, Status};
-pub use limits::Limits;
+pub use limits::{LimitCounts, Limits};
 pub use message::{Header, Json, MAX_MESSAGE_ID, Message};
 pub use peer::{DEFAULT_CALL_TIMEOUT, Peer, PendingCall};
 pub use protocol::{

@@ -28,9 +28,6 @@ use crate::link::slots::Slots;
 
 pub(crate) use crate::link::replies::Replies;
 
-/// While more than this is unsent to a peer none of its requests is run (protocol.md 8.1).
-const UNSENT_MARK: usize = 1024 * 1024;
-
 /// Calls for which room is kept: callers may leave any number at once, and the room is one thread's for all its life.
 const RETAINED: usize = 1024;
 
@@ -50,6 +47,8 @@ pub(crate) struct Link {
     /// Bytes unsent: what the connection has to send, and what has been left for it here.
     unsent: AtomicUsize,
     left: AtomicUsize,
+    /// While more than this is unsent to the peer none of its requests is run.
+    unsent_mark: usize,
     /// A handler has set requests aside until less is unsent.
     aside: AtomicBool,
     closed: Notify,
@@ -122,7 +121,7 @@ pub(crate) struct View {
 }
 
 impl Link {
-    pub(crate) fn new(address: Arc<str>, routes: Arc<Routes>) -> Self {
+    pub(crate) fn new(address: Arc<str>, routes: Arc<Routes>, unsent_mark: usize) -> Self {
         Self {
             address,
             routes,
@@ -131,6 +130,7 @@ impl Link {
             kicked: AtomicBool::new(false),
             unsent: AtomicUsize::new(0),
             left: AtomicUsize::new(0),
+            unsent_mark,
             aside: AtomicBool::new(false),
             closed: Notify::new(),
         }
@@ -261,7 +261,7 @@ impl Link {
     /// Whether so much is unsent that no further request may be run, `more` bytes included that are about to be left.
     #[inline]
     pub(crate) fn is_congested(&self, more: usize) -> bool {
-        self.unsent.load(Ordering::SeqCst) + self.left.load(Ordering::SeqCst) + more > UNSENT_MARK
+        self.unsent.load(Ordering::SeqCst) + self.left.load(Ordering::SeqCst) + more > self.unsent_mark
     }
 
     /// A handler sets requests aside. It has to look again afterwards: what was unsent may just have left.

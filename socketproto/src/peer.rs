@@ -415,7 +415,7 @@ mod tests {
 
     #[test]
     fn a_call_that_is_over_says_so_when_it_is_polled_again() {
-        let peer = Peer::of_endpoint(Arc::new(Link::new("mem://test".into(), Arc::default())));
+        let peer = Peer::of_endpoint(Arc::new(Link::new("mem://test".into(), Arc::default(), 1024 * 1024)));
         let mut call = peer.write(1, &BTreeMap::from([([1, 2], "a key that is no string")]));
         let mut poll = || Pin::new(&mut call).poll(&mut Context::from_waker(Waker::noop()));
         assert!(matches!(poll(), Poll::Ready(Err(Error::Encode { .. }))));

@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_behind_the_end_has_its_outcome_at_once() {
-        let link = Link::new("mem://test".into(), Arc::default());
+        let link = Link::new("mem://test".into(), Arc::default(), 1024 * 1024);
         let received = || Received { message: Message::new(10, 1, Json::NULL), line: 0 };
         let mut inbox = Inbox::default();
         inbox.put_back(received());

@@ -167,8 +167,11 @@ mod tests {
     /// Runs an entry of a service whose x is 1 and y is 2, and shows the reply.
     fn run(entry: usize, data: &str) -> String {
         let state = State::new(Sums { x: 1, y: 2 }, Door::new(drop));
-        let mut request =
-            Request::new(Peer::of_handler(Arc::new(Link::new("mem://test".into(), Arc::default()))));
+        let mut request = Request::new(Peer::of_handler(Arc::new(Link::new(
+            "mem://test".into(),
+            Arc::default(),
+            1024 * 1024,
+        ))));
         let header = *Message::new(30, 1, Json::NULL).header();
         request.set(header, Json::from_text(data).unwrap(), "name");
         let mut out = Vec::new();

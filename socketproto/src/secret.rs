@@ -10,6 +10,7 @@ use rand::rngs::SysRng;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
+use crate::id::Level;
 use crate::secure::MAX_KID;
 #[cfg(feature = "secure")]
 use crate::secure::Material;
@@ -166,8 +167,8 @@ impl Secret {
         &self.text
     }
 
-    /// Whether somebody made it up.
-    pub(crate) fn is_passphrase(&self) -> bool {
+    /// Whether it is a passphrase: a text that somebody made up, so that it can be searched for.
+    pub fn is_passphrase(&self) -> bool {
         self.generated.is_none()
     }
 
@@ -188,17 +189,26 @@ impl Secret {
         }
     }
 
-    /// Whether it is strong enough for how it is used.
+    /// Whether it is strong enough for a level, which servers and clients check themselves.
     ///
     /// # Errors
-    /// [`Error::Config`] where it is not.
-    pub(crate) fn check(&self, legacy: bool) -> Result<()> {
+    /// [`Error::Config`] where it is not, with what could be done to it, and the remedy.
+    ///
+    /// ```
+    /// use socketproto::{Level, Secret};
+    ///
+    /// let passphrase = Secret::from_text("correct horse battery")?;
+    /// assert!(passphrase.check(Level::Secure).is_ok());
+    /// assert!(passphrase.check(Level::Legacy).is_err());
+    /// # Ok::<(), socketproto::Error>(())
+    /// ```
+    pub fn check(&self, level: Level) -> Result<()> {
         const REMEDY: &str = "take `Secret::generate()`, or accept that with `.allow_weak_secret(true)`";
         let characters = self.text.chars().count();
         if !self.is_passphrase() {
             return Ok(());
         }
-        if legacy {
+        if level == Level::Legacy {
             return Err(config(format!(
                 "a passphrase together with Legacy can be searched by whoever listens to one login, billions of tries a \
                  second; {REMEDY}"
@@ -249,17 +259,17 @@ mod tests {
     fn a_secret_is_weak_where_it_can_be_guessed() {
         let secret = |text: &str| Secret::from_text(text).unwrap();
         let random = "0123456789abcdef0123456789ABCDEF";
-        assert!(secret(random).check(true).is_ok());
-        assert!(Secret::from_bytes([7; 16]).unwrap().check(true).is_ok());
+        assert!(secret(random).check(Level::Legacy).is_ok());
+        assert!(Secret::from_bytes([7; 16]).unwrap().check(Level::Legacy).is_ok());
         for (text, enough) in
             [(&random[1..], true), ("twelve chars", true), ("eleven char", false), ("pässwörd😀 12", true)]
         {
-            assert!(secret(text).check(true).is_err(), "{text}");
-            assert_eq!(secret(text).check(false).is_ok(), enough, "{text}");
+            assert!(secret(text).check(Level::Legacy).is_err(), "{text}");
+            assert_eq!(secret(text).check(Level::Secure).is_ok(), enough, "{text}");
         }
-        let error = secret("seven77").check(false).unwrap_err().to_string();
+        let error = secret("seven77").check(Level::Secure).unwrap_err().to_string();
         assert!(error.starts_with("secret: a passphrase of 7 characters is shorter than 12"), "{error}");
-        let error = secret("correct horse battery").check(true).unwrap_err().to_string();
+        let error = secret("correct horse battery").check(Level::Legacy).unwrap_err().to_string();
         assert!(error.starts_with("secret: a passphrase together with Legacy can be searched"), "{error}");
     }
 

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::actor::listener::{Listener, Peers, SHUTDOWN_TIMEOUT, Shutdown};
 use crate::actor::runtime::Runtime;
 use crate::error::{Error, Result};
+use crate::limits::{LimitCounts, Tally};
 use crate::mailbox::Mailbox;
 use crate::peer::Peer;
 use crate::protocol::Protocol;
@@ -53,6 +54,7 @@ struct Inner {
     listener: Addr<Listener>,
     peers: Peers,
     routes: Arc<Routes>,
+    tally: Arc<Tally>,
     closed: CancellationToken,
     /// The threads that are its own, and end with it.
     runtime: Option<Runtime>,
@@ -139,6 +141,21 @@ impl Server {
     /// ```
     pub fn peers(&self) -> Vec<Peer> {
         self.0.peers.list()
+    }
+
+    /// How often the limits were exceeded, by all connections together: see [`LimitCounts`].
+    ///
+    /// ```
+    /// use socketproto::Server;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> socketproto::Result<()> {
+    /// let server = Server::bind("mem://").start().await?;
+    /// assert!(server.limit_counts().iter().all(|(_setting, times)| times == 0));
+    /// # Ok(()) }
+    /// ```
+    pub fn limit_counts(&self) -> LimitCounts {
+        self.0.tally.counts()
     }
 
     /// The connection of the first peer that is there or comes, point to point as in the seed library: see [`Protocol`].

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
 use socketproto::prelude::*;
-use socketproto::{Backoff, Error, Level, Message, Protocol};
+use socketproto::{Backoff, Error, Level, Limits, Message, Protocol};
 use tokio::sync::oneshot;
 
 /// What both sides know; `dialogues.py` has the same.
@@ -68,7 +68,7 @@ async fn main() -> socketproto::Result<()> {
 }
 
 async fn serve(variant: &str) -> socketproto::Result<Server> {
-    let mut builder = Server::bind("tcp://127.0.0.1:0").channel_name(CHANNEL);
+    let mut builder = Server::bind("tcp://127.0.0.1:0").channel_name(CHANNEL).limits(limits());
     builder = builder.add_service(40, 41).add_service(50, 51);
     if variant.starts_with("secret") {
         let secret = Secret::from_text(SECRET)?;
@@ -83,7 +83,7 @@ async fn serve(variant: &str) -> socketproto::Result<Server> {
 
 async fn connect(variant: &str, url: &str) -> socketproto::Result<Client> {
     let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(2));
-    let mut builder = Client::connect(url).lazy().backoff(backoff);
+    let mut builder = Client::connect(url).lazy().backoff(backoff).limits(limits());
     builder = builder.add_service(40, 41).add_service(50, 51);
     if variant.starts_with("secret") {
         let secret = Secret::from_text(SECRET)?;
@@ -94,6 +94,13 @@ async fn connect(variant: &str, url: &str) -> socketproto::Result<Client> {
     }
     let receives = variant.ends_with("+receive");
     builder.service_per_peer(move |peer| Application::new(peer, receives)).await
+}
+
+/// The model knows no limits: a dialogue may try what it likes before trust, however often.
+fn limits() -> Limits {
+    let mut limits = Limits::default();
+    (limits.untrusted_frames, limits.wrong_keys) = (u32::MAX, u32::MAX);
+    limits
 }
 
 // What does not depend on the connection

@@ -79,7 +79,8 @@ fn json_texts_are_taken_as_the_protocol_says() {
     }
     let log = echo.end();
     let malformed = OUTCOMES.iter().filter(|(_, _, outcome)| *outcome == Malformed).count();
-    assert_eq!(log.matches("malformed frame dropped").count(), malformed * WIRES.len(), "once a connection");
+    let told = log.matches("malformed frame dropped").count();
+    assert!((1..malformed * WIRES.len()).contains(&told), "once a second at most, not {told} times");
 }
 
 #[test]

@@ -25,12 +25,21 @@ mod d_names;
 mod d_process;
 mod d_reconnect;
 mod d_resources;
+mod e_log;
+mod e_login;
+mod e_names;
+mod e_secrets;
+mod e_tls;
 mod index;
+#[path = "../it/tls/made.rs"]
+#[allow(dead_code, reason = "the dialogues need more of it")]
+mod made;
 mod program;
 mod s_ports;
 mod s_restart;
 mod s_wire;
 mod support;
 mod u_unix;
+mod vault;
 mod w_websocket;
 mod web;

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal};
 use crate::support::{PATIENCE, Usage};
 
 /// Names the part, in the process that plays it.
-const PART: &str = "SOCKETPROTO_CASE_PART";
+pub(crate) const PART: &str = "SOCKETPROTO_CASE_PART";
 
 /// The part this process plays; none in the process of the tests.
 pub(crate) fn part() -> Option<String> {

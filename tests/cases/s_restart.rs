@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use socketproto::prelude::*;
-use socketproto::{ConnectionEvent, Error, Peer};
+use socketproto::{ConnectionEvent, Error, Limits, Peer};
 
 use crate::cable::{Cable, Tty};
 use crate::s_wire::{RawPort, echo_server};
@@ -181,6 +181,54 @@ fn s_09_the_client_restarts_on_a_line_without_connection_state() {
     block_on(client.close());
     drop(cable);
     block_on(server.shutdown()).unwrap();
+}
+
+#[test]
+fn s_09_a_heartbeat_tells_of_a_restart() {
+    let tty = Tty::new();
+    let mut port = RawPort::new(&tty);
+    let url = tty.url();
+    let events = Events::default();
+    let mut limits = Limits::default();
+    (limits.heartbeat_interval, limits.heartbeat_timeout) = (Duration::from_millis(50), PATIENCE);
+    let hello = |session: &str| {
+        format!(r#"{{"session":"{session}","features":["heartbeat"],"max_frame":100000,"max_in_flight":8}}"#)
+    };
+    let mut session = "00000000000000a1";
+    thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            block_on(async {
+                let client = Client::connect(url).limits(limits).on_event(events.follow()).await.unwrap();
+                // Nobody is left who would answer.
+                let answer = client.call::<_, u32>(10, 1, &5).timeout(PATIENCE).await;
+                assert!(matches!(answer, Err(Error::ConnectionLost { .. })), "{answer:?}");
+                assert_eq!(client.call::<_, u32>(10, 2, &6).timeout(PATIENCE).await.unwrap(), 6);
+                client.close().await;
+            });
+        });
+        let mut is_called = false;
+        loop {
+            let message = port.receive();
+            match (ServiceId::new(message.service_id), message.data_id) {
+                (ServiceId::HELLO_REQUEST, _) => port.send_text(message.answer(&hello(session))),
+                (ServiceId::HEARTBEAT_REQUEST, _) => {
+                    if is_called {
+                        session = "00000000000000a2";
+                    }
+                    port.send_text(message.answer(&format!(r#"{{"session":"{session}"}}"#)));
+                }
+                (ServiceId::READ_REQUEST, 1) => is_called = true,
+                (ServiceId::READ_REQUEST, 2) => {
+                    port.send_text(message.answer("6"));
+                    break;
+                }
+                _ => port.send_text(message.answer("null")),
+            }
+        }
+        client.join().unwrap();
+    });
+    let told = ["Connected", "Ready", "the peer has restarted", "Connected", "Reconnected"];
+    assert_eq!(events.list()[..5], told);
 }
 
 #[test]

@@ -413,6 +413,7 @@ impl Echo {
     pub(crate) fn spawn(mut command: Command, level: &'static str) -> Self {
         let mut child = command
             .env("RUST_LOG", level)
+            .env_remove("SOCKETPROTO_SECRET")
             // glibc would keep large blocks that were given back, once it has seen some: what a test measures then is
             // the allocator's habit.
             .env("MALLOC_MMAP_THRESHOLD_", "131072")

@@ -1,14 +1,28 @@
 //! Lines that carry nothing.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use socketproto::testing::{Direction, Line};
-use socketproto::{Client, Error, Limits, Result};
+use socketproto::{Client, ConnectionEvent, Error, Limits, Peer, Result};
 use tokio::time::Instant;
 
-use crate::{CounterClient, Setup, WAYS, is_unanswered, patiently, seconds_since};
+use crate::{CounterClient, Setup, VALUE, WAYS, is_unanswered, patiently, seconds_since};
 
 const MINUTE: Duration = Duration::from_secs(60);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Why lines have ended.
+type Events = Arc<Mutex<Vec<String>>>;
+
+fn follow(events: &Events) -> impl Fn(&Peer, &ConnectionEvent) + Send + Sync + 'static {
+    let events = Arc::clone(events);
+    move |_, event| {
+        if let ConnectionEvent::Disconnected { reason } = event {
+            events.lock().unwrap().push(reason.to_string());
+        }
+    }
+}
 
 #[actix::test]
 async fn after_a_frozen_line_each_call_gets_its_own_answer() -> Result<()> {
@@ -25,6 +39,59 @@ async fn after_a_frozen_line_each_call_gets_its_own_answer() -> Result<()> {
         assert_eq!(patiently(counter.add(3, 4)).await?, 7, "{way}");
         assert_eq!(patiently(counter.add(5, 6)).await?, 11, "{way}");
     }
+    Ok(())
+}
+
+#[actix::test]
+async fn two_sides_on_a_frozen_line_leave_it_after_45_s() -> Result<()> {
+    tokio::time::pause();
+    let lost = |events: &Events| events.lock().unwrap().iter().filter(|told| told.contains("silent")).count();
+    let events = Events::default();
+    let setup = Setup::start("", None, |server| server.on_event(follow(&events))).await?;
+    let client = patiently(setup.builder().on_event(follow(&events)).into_future()).await?;
+    let counter = CounterClient::new(&client);
+    assert_eq!(patiently(counter.value()).await?, VALUE);
+    // Nobody says anything but that he is there.
+    tokio::time::sleep(10 * MINUTE).await;
+    assert_eq!(lost(&events), 0);
+    setup.line.freeze();
+    let start = Instant::now();
+    let error = patiently(counter.value().timeout(2 * MINUTE)).await.unwrap_err();
+    assert!(matches!(error, Error::ConnectionLost { .. }), "{error}");
+    assert!(error.to_string().contains("heartbeat_timeout"), "{error}");
+    // Since it was last heard.
+    assert!((30..=45).contains(&seconds_since(start)));
+    tokio::time::sleep(15 * SECOND).await;
+    assert_eq!(lost(&events), 2);
+    setup.serves_the_next_client().await
+}
+
+#[actix::test]
+async fn a_line_that_thaws_in_time_is_kept() -> Result<()> {
+    tokio::time::pause();
+    let setup = Setup::open("").await?;
+    let (_client, counter) = setup.connect().await?;
+    for _ in 0..5 {
+        setup.line.freeze();
+        tokio::time::sleep(29 * SECOND).await;
+        setup.line.thaw();
+        tokio::time::sleep(SECOND).await;
+    }
+    assert_eq!(patiently(counter.add(1, 2)).await?, 3);
+    assert_eq!(setup.line.connections(), 1);
+    Ok(())
+}
+
+#[actix::test]
+async fn an_old_peer_is_asked_nothing() -> Result<()> {
+    tokio::time::pause();
+    let setup = Setup::open("?peer=old").await?;
+    let (_client, counter) = setup.connect().await?;
+    setup.line.freeze();
+    tokio::time::sleep(10 * MINUTE).await;
+    setup.line.thaw();
+    assert_eq!(patiently(counter.add(1, 2)).await?, 3);
+    assert_eq!(setup.line.connections(), 1);
     Ok(())
 }
 

@@ -33,7 +33,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("callback", &["id", "session", "routes", "service"]),
     ("actix", &["mailbox", "fault", "contain", "service"]),
     ("registry", &["id", "error", "session", "routes", "service"]),
-    ("secret", &["error", "secure"]),
+    ("secret", &["error", "id", "secure"]),
     ("signals", &["error"]),
     ("transport", &["backoff", "error", "frame", "framing"]),
     ("testing", &["error", "transport"]),
@@ -44,6 +44,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "backoff",
             "event",
             "id",
+            "limits",
             "mailbox",
             "fault",
             "contain",
@@ -133,7 +134,10 @@ const LAYERS: &[(&str, &[&str])] = &[
             "endpoint",
         ],
     ),
-    ("blocking", &["id", "error", "message", "peer", "registering", "protocol", "actor", "server", "client"]),
+    (
+        "blocking",
+        &["id", "limits", "error", "message", "peer", "registering", "protocol", "actor", "server", "client"],
+    ),
     (
         "bench",
         &[

@@ -7,7 +7,9 @@ use socketproto::prelude::*;
 use socketproto::{Error, Limits, Message};
 use tokio::sync::Semaphore;
 
-use crate::support::{Raw, Teller, Told, encoded, framed, json, limits, read, sized, teller, within};
+use crate::support::{
+    Raw, Teller, Told, encoded, framed, json, limits, read, repository, sized, teller, within,
+};
 
 /// Answers with texts of any length, and waits.
 #[derive(Service, Client)]
@@ -160,6 +162,20 @@ async fn a_reply_that_does_not_fit_what_may_wait_is_status_2() {
 }
 
 #[tokio::test]
+async fn requests_are_set_aside_while_answers_have_yet_to_leave() {
+    for (unsent_mark, set_aside) in [(1, true), (10_000_000, false)] {
+        let Setup { server, .. } = &setup(TCP, limits(|limits| limits.unsent_mark = unsent_mark)).await;
+        let mut raw = Raw::connect(server.address()).await;
+        let request = framed(&encoded(&execute(2, &100_000)));
+        raw.send_bytes(&request.repeat(5)).await;
+        for _ in 0..5 {
+            assert_eq!(raw.receive().await.expect("an answer").data::<String>().unwrap().len(), 100_000);
+        }
+        assert_eq!(server.limit_counts().get("unsent_mark") > Some(0), set_aside);
+    }
+}
+
+#[tokio::test]
 async fn protocol_errors_up_to_their_number_are_forgiven() {
     let Setup { server, .. } = &setup(TCP, limits(|limits| limits.protocol_errors = 3)).await;
     let mut spoilt = encoded(&read(1)).to_vec();
@@ -235,11 +251,70 @@ async fn limits_that_cannot_hold_are_refused_at_the_start() {
     for (limits, expected) in [
         (limits(|limits| limits.max_frame = 1 << 28), "limits.max_frame: 268435456 exceeds 268435455"),
         (limits(|limits| limits.max_frame = 511), "limits.max_frame: 511 is below 512"),
+        (limits(|limits| limits.max_nesting = 128), "limits.max_nesting: 128 exceeds 127"),
+        (limits(|limits| limits.max_nesting = 2), "limits.max_nesting: 2 is below 3"),
+        (limits(|limits| limits.accept_backoff = Duration::ZERO), "limits.accept_backoff: 0 would try"),
         (limits(|limits| limits.max_in_flight = 0), "limits.max_in_flight: 0 would let no request run"),
     ] {
         let error = within(Server::bind(TCP).limits(limits.clone()).start()).await.unwrap_err();
         assert!(error.to_string().starts_with(expected), "{error}");
         let error = within(Client::connect("mem://nobody").limits(limits)).await.unwrap_err();
         assert!(error.to_string().starts_with(expected), "{error}");
+    }
+}
+
+/// The settings and their defaults, as the derived `Debug` of [`Limits`] writes them.
+fn defaults() -> Vec<(String, String)> {
+    let shown = format!("{:?}", Limits::default());
+    let fields = shown.strip_prefix("Limits { ").and_then(|rest| rest.strip_suffix(" }")).expect("a struct");
+    let field = |field: &str| {
+        let (name, value) = field.split_once(": ").expect("a field");
+        (name.to_owned(), value.to_owned())
+    };
+    fields.split(", ").map(field).collect()
+}
+
+/// The ways in which a page may write a number or a time.
+fn written(value: &str) -> Vec<String> {
+    let unit = value.trim_start_matches(|character: char| character.is_ascii_digit());
+    let number: usize = value.strip_suffix(unit).and_then(|digits| digits.parse().ok()).expect("a number");
+    if !unit.is_empty() {
+        return vec![format!("{number} {unit}")];
+    }
+    let mut ways = vec![match number {
+        ..1000 => number.to_string(),
+        _ => format!("{},{:03}", number / 1000, number % 1000),
+    }];
+    for (bytes, unit) in [(1024, "KiB"), (1024 * 1024, "MiB")] {
+        if number.is_multiple_of(bytes) {
+            ways.push(format!("{} {unit}", number / bytes));
+        }
+    }
+    ways
+}
+
+#[tokio::test]
+async fn the_page_of_the_protocol_has_every_setting_with_its_default_and_every_count() {
+    let page = std::fs::read_to_string(repository().join("docs/protocol.md")).expect("the page");
+    let section = page.split("## 8. Limits").nth(1).and_then(|rest| rest.split("### 8.1").next()).expect("8");
+    let rows: Vec<Vec<&str>> = section
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    let defaults = defaults();
+    assert_eq!(rows.len(), defaults.len(), "one row a setting");
+    for (name, value) in &defaults {
+        let row = rows.iter().find(|row| row[1] == format!("`{name}`")).unwrap_or_else(|| panic!("{name}"));
+        let ways = written(value);
+        let is_there = |way: &String| {
+            row[2].strip_prefix(way).is_some_and(|rest| rest.is_empty() || rest.starts_with(" a second"))
+        };
+        assert!(ways.iter().any(is_there), "{name} is {value}, and the page says {}", row[2]);
+    }
+    let server = Server::bind("mem://").start().await.unwrap();
+    for (name, times) in server.limit_counts().iter() {
+        assert!(section.contains(&format!("`{name}`")), "{name} is counted, and the page does not say so");
+        assert_eq!(times, 0);
     }
 }

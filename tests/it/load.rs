@@ -388,6 +388,7 @@ async fn where_memory_is_short_the_largest_connection_is_closed_and_the_others_a
     assert!(matches!(lengths[1], Err(Error::ConnectionLost { .. })), "{lengths:?}");
     assert_eq!((lengths[0].as_ref().ok(), lengths[2].as_ref().ok()), (Some(&5_000_000), Some(&6_000_000)));
     assert!(reasons.try_recv().is_err(), "one was enough");
+    assert_eq!(server.limit_counts().get("max_memory"), Some(1));
     let again = StationClient::new(&clients[1]).text(8_000_000).timeout(PATIENT);
     assert_eq!(within(again).await.unwrap().len(), 8_000_000, "on its next line it is served as all others");
 }

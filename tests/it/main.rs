@@ -2,6 +2,8 @@
 //!
 //! A test that needs a program of `examples/` says so where it is missing; `tests/run.sh` builds them all.
 
+#[cfg(target_os = "linux")]
+mod admission;
 mod auth;
 mod autobahn;
 mod blocking;
@@ -13,8 +15,10 @@ mod cable;
 #[cfg(target_os = "linux")]
 mod descriptors;
 mod dialogues;
+mod example_secrets;
 mod examples;
 mod failures;
+mod heartbeat;
 mod hooks_and_rules;
 mod hosted;
 mod layers;

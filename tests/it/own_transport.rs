@@ -181,6 +181,7 @@ async fn a_silent_handshake_holds_up_nobody_and_ends_in_time() {
     assert_eq!(client.execute::<_, u32>(1, &7).await.expect("an echo"), 7);
     assert_eq!(within(silent.read(&mut [0; 1])).await.expect("the end"), 0);
     assert_eq!(done.load(Ordering::SeqCst), 0);
+    assert_eq!(server.limit_counts().get("first_byte_timeout"), Some(1));
     assert_eq!(client.execute::<_, u32>(1, &8).await.expect("an echo"), 8);
     server.shutdown().await.expect("nothing is left");
 }
@@ -390,6 +391,7 @@ async fn a_panic_of_a_transport_is_an_error_of_this_attempt_alone() {
     let error = within(Client::over(plug(1))).await.expect_err("it panics");
     assert!(error.to_string().contains("pipe://kitchen: the transport panicked"), "{error}");
     let client = within(Client::over(plug(0))).await.expect("the server accepts the next line");
+    assert_eq!(server.limit_counts().get("accept_backoff"), Some(1));
     within(client.close()).await;
     within(server.shutdown()).await.expect("nothing is left");
 }

@@ -1,4 +1,4 @@
-//! docs/what-happens-when.md names tests that there are.
+//! docs/what-happens-when.md names tests that there are; SECURITY.md has the defaults that docs/protocol.md has.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -53,5 +53,21 @@ fn every_row_of_what_happens_when_names_tests_that_exist() {
         for name in names {
             assert!(existing.contains(name), "{situation}: there is no test `{name}`");
         }
+    }
+}
+
+#[test]
+fn the_limits_of_security_md_are_those_of_the_protocol() {
+    let page = |name: &str| std::fs::read_to_string(repository().join(name)).expect("the page");
+    let (protocol, security) = (page("docs/protocol.md"), page("SECURITY.md"));
+    let section = protocol.split("\n## 8. Limits").nth(1).expect("section 8");
+    let defaults = rows(section);
+    let named: Vec<_> = rows(&security).into_iter().filter(|row| row[1].starts_with('`')).collect();
+    assert!(named.len() >= ROWS, "{} rows", named.len());
+    for row in named {
+        let [_against, setting, default] = row[..] else { panic!("three cells: {row:?}") };
+        let found = defaults.iter().find(|row| row[0] == setting);
+        let found = found.unwrap_or_else(|| panic!("section 8 has no row of {setting}"));
+        assert_eq!(found[1], default, "{setting}");
     }
 }

@@ -467,7 +467,7 @@ async fn the_oldest_messages_go_when_there_are_too_many() {
 
 /// Everything that is logged on one thread.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -480,54 +480,58 @@ impl io::Write for Log {
     }
 }
 
+impl Log {
+    /// What is logged while an actix program runs this; all of it runs on one thread, so it hears itself alone.
+    pub(crate) fn of<F: Future<Output = ()>>(program: impl FnOnce() -> F) -> String {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || actix::System::new().block_on(program()));
+        let text = log.0.lock().unwrap().clone();
+        String::from_utf8(text).unwrap()
+    }
+}
+
 #[test]
 fn every_line_of_the_log_names_what_it_speaks_of_and_shows_no_payload() {
     // Which lines are of interest is decided for the whole process, and other tests want none.
     if !is_alone("protocol_api::every_line_of_the_log_names_what_it_speaks_of_and_shows_no_payload") {
         return;
     }
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    // Inside an actix program all of it runs on this thread, so this test hears itself alone.
-    tracing::subscriber::with_default(subscriber, || {
-        actix::System::new().block_on(async {
-            let server =
-                Server::bind("mem://").add_named_service(40, 41, "history request", "history response");
-            let server = server.add_data([10, 20], 2, "setpoint").add_status(stuck(), "valve stuck");
-            let server = server.start().await.unwrap();
-            server
-                .register_callback(Some(20.into()), Some(2.into()), |_| Err(Fault::custom(7, "hidden")))
-                .unwrap();
-            server.register_callback(Some(10.into()), Some(2.into()), |_| panic!("in a test")).unwrap();
-            let client = Client::connect(server.address()).channel_name("attic").await.unwrap();
-            let protocol = client.protocol();
-            protocol.add_data(50, 1, "report");
-            within(client.write(2, &"payload")).await.unwrap_err();
-            within(client.read::<u8>(2)).await.unwrap_err();
-            within(protocol.send(40, 5, &"payload", Status::OKAY, None)).await;
-            within(client.read::<u8>(9)).await.unwrap_err();
-            within(protocol.send(0, 1, &(), Status::OKAY, None)).await;
-            within(client.close()).await;
-            within(protocol.send(50, 1, &(), Status::OKAY, None)).await;
-            server.shutdown().await.unwrap();
+    let text = Log::of(|| async {
+        let server = Server::bind("mem://").add_named_service(40, 41, "history request", "history response");
+        let server = server.add_data([10, 20], 2, "setpoint").add_status(stuck(), "valve stuck");
+        let server = server.start().await.unwrap();
+        server
+            .register_callback(Some(20.into()), Some(2.into()), |_| Err(Fault::custom(7, "hidden")))
+            .unwrap();
+        server.register_callback(Some(10.into()), Some(2.into()), |_| panic!("in a test")).unwrap();
+        let client = Client::connect(server.address()).channel_name("attic").await.unwrap();
+        let protocol = client.protocol();
+        protocol.add_data(50, 1, "report");
+        within(client.write(2, &"payload")).await.unwrap_err();
+        within(client.read::<u8>(2)).await.unwrap_err();
+        within(protocol.send(40, 5, &"payload", Status::OKAY, None)).await;
+        within(client.read::<u8>(9)).await.unwrap_err();
+        within(protocol.send(0, 1, &(), Status::OKAY, None)).await;
+        within(client.close()).await;
+        within(protocol.send(50, 1, &(), Status::OKAY, None)).await;
+        server.shutdown().await.unwrap();
 
-            // Its answer comes to a side that does not trust yet, and has it not on its whitelist.
-            let server = Server::bind("mem://").secret(secret(SECRET)).accept_legacy(true).manual_auth(true);
-            let server = server.start().await.unwrap();
-            server.add_msg_to_auth_whitelist(10, 3);
-            let protocol = within(by_hand(server.address(), SECRET)).await.unwrap().protocol();
-            within(protocol.send(10, 3, &(), Status::OKAY, None)).await;
-            // Behind its answer.
-            assert!(within(protocol.authenticate(PATIENCE)).await);
-            server.shutdown().await.unwrap();
-        });
+        // Its answer comes to a side that does not trust yet, and has it not on its whitelist.
+        let server = Server::bind("mem://").secret(secret(SECRET)).accept_legacy(true).manual_auth(true);
+        let server = server.start().await.unwrap();
+        server.add_msg_to_auth_whitelist(10, 3);
+        let protocol = within(by_hand(server.address(), SECRET)).await.unwrap().protocol();
+        within(protocol.send(10, 3, &(), Status::OKAY, None)).await;
+        // Behind its answer.
+        assert!(within(protocol.authenticate(PATIENCE)).await);
+        server.shutdown().await.unwrap();
     });
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let has = |parts: &[&str]| {
         let found = text.lines().any(|line| parts.iter().all(|part| line.contains(part)));
         assert!(found, "{parts:?} is missing in\n{text}");

@@ -342,11 +342,11 @@ async fn a_secret_that_is_wrong_after_a_restart_waits_the_longest_time_at_once()
     let server = street.open_with(Server::bind(&address).secret(secret("another secret"))).await;
     seen.time_of("Disconnected: closed").await;
     for _ in 0..3 {
-        let refused = seen.time_of("Disconnected: the secret is wrong").await;
+        let refused = seen.time_of("Disconnected: the server does not take this secret").await;
         let wait = seen.time_of("Connected").await - refused;
         assert!((LONGEST..LONGEST + TICK).contains(&wait), "{wait:?}");
     }
-    seen.time_of("Disconnected: the secret is wrong").await;
+    seen.time_of("Disconnected: the server does not take this secret").await;
     patiently(server.shutdown()).await.unwrap();
     let _server = street.open_with(Server::bind(&address).secret(secret("the first secret"))).await;
     seen.time_of("Reconnected").await;
@@ -560,7 +560,7 @@ async fn a_client_that_is_told_to_close_in_the_moment_of_its_next_attempt_closes
     let (follow, mut seen) = events();
     let client = Client::connect(&address).secret(secret("another secret")).lazy().on_event(follow);
     let client = patiently(client.into_future()).await.unwrap();
-    let refused = seen.time_of("Disconnected: the secret is wrong").await;
+    let refused = seen.time_of("Disconnected: the server does not take this secret").await;
     patiently(server.shutdown()).await.unwrap();
     let _server = street.open_with(Server::bind(&address).secret(secret("another secret"))).await;
     // The one wait whose length is known.

@@ -167,6 +167,8 @@ pub(crate) fn python_with_packages(path: &str) -> Command {
 pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
     command.kill_on_drop(true).env("RUST_LOG", "error").stdin(Stdio::null());
+    // Whoever runs the tests may have one.
+    command.env_remove("SOCKETPROTO_SECRET");
     command
 }
 
@@ -258,7 +260,7 @@ impl Raw {
     /// Connects to a server of this process.
     pub(crate) async fn connect(url: &str) -> Self {
         let place = url.strip_prefix("tcp://").expect("a raw peer speaks TCP");
-        Self::new(within(TcpStream::connect(place)).await.expect("the server listens"))
+        Self::of(within(TcpStream::connect(place)).await.expect("the server listens"))
     }
 
     /// Waits for a client of this process and answers its HELLO.
@@ -271,7 +273,7 @@ impl Raw {
     /// Waits for a client of this process, up to its HELLO, which is given.
     pub(crate) async fn accept_in_silence(listener: &TcpListener) -> (Self, Message) {
         let (stream, _) = within(listener.accept()).await.expect("a client connects");
-        let mut raw = Self::new(stream);
+        let mut raw = Self::of(stream);
         let hello = raw.receive().await.expect("a client begins with HELLO");
         assert_eq!(hello.service_id(), ServiceId::HELLO_REQUEST);
         (raw, hello)
@@ -285,7 +287,8 @@ impl Raw {
         self.send(&Message::new(ServiceId::HELLO_RESPONSE, 0, json(&data))).await;
     }
 
-    fn new(stream: TcpStream) -> Self {
+    /// One end of this connection.
+    pub(crate) fn of(stream: TcpStream) -> Self {
         Self { stream, input: BytesMut::new(), deframer: Deframer::new(Framing::Length, MAX_FRAME) }
     }
 

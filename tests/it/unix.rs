@@ -100,7 +100,7 @@ async fn a_wrong_secret_is_refused_here_too() {
     let server = serve(&format!("unix://{}", path.display())).await;
     let wrong = Secret::from_text("open barley, and slowly").expect("a secret");
     let error = within(Client::connect(server.address()).secret(wrong)).await.expect_err("it is wrong");
-    assert!(matches!(error, Error::AuthenticationFailed { .. }), "{error}");
+    assert!(matches!(error, Error::WrongSecret { .. }), "{error}");
 }
 
 #[tokio::test]

@@ -90,6 +90,13 @@ def hello_of(text):
     return (session, features, *numbers)
 
 
+def session_of(text):
+    """The session of a heartbeat's data (7.3)."""
+    data = parsed(text)
+    fit(type(data) is dict and is_text(data.get("session")))
+    return data["session"]
+
+
 def is_channel_name(value):
     return is_text(value) and 1 <= len(value) <= 64 and not re.search("[\x00-\x1f\x7f-\x9f]", value)
 

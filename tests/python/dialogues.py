@@ -30,6 +30,7 @@ from peer import (
     CALLBACK_ERROR,
     CHANNEL_NAME,
     FRAMINGS,
+    HEARTBEAT,
     HELLO,
     OKAY,
     SEED,
@@ -60,8 +61,8 @@ def differ_in_session(expected, found):
     def without(text):
         return re.sub('"session":"[0-9a-f]{16}"', '"session":SESSION', text)
 
-    is_hello = expected.service_id in (HELLO, HELLO + 1) and expected.data_id == 0
-    return is_hello and without(expected.data_text) == without(found.data_text)
+    has_session = expected.service_id in (HELLO, HELLO + 1, HEARTBEAT + 1) and expected.data_id == 0
+    return has_session and without(expected.data_text) == without(found.data_text)
 
 
 def differ_in_open_text(expected, found):
@@ -74,7 +75,7 @@ def differ_in_open_text(expected, found):
 # name, why, section of docs/protocol.md, what tells that two messages differ in this alone
 ALLOWED = (
     ("seeds", "they are random; their form is compared", "5.1", are_seeds),
-    ("sessions", "they are new at each start of an endpoint; their form is compared", "7.1", differ_in_session),
+    ("sessions", "they are new at each start of an endpoint; their form is compared", "7.1 and 7.3", differ_in_session),
     (
         "texts of the endpoint's own status 2",
         "that data do not fit, or nest too deep to be sent, is told in the words of whoever found it; that there is a "
@@ -277,7 +278,7 @@ def kind(message):
     """What a message is, for people."""
     if message.service_id in Application.SERVICES:
         return "call"
-    if message.service_id in (AUTH, CHANNEL_NAME, HELLO, CANCEL):
+    if message.service_id in (AUTH, CHANNEL_NAME, HELLO, HEARTBEAT, CANCEL):
         return "request %d" % message.service_id
     number = "" if message.message_id is None else " with an id"
     return "%s answer of status %d%s" % (message.format, message.status, number)

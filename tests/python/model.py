@@ -22,6 +22,7 @@ from application import (
     is_integer,
     is_reserved,
     parsed,
+    session_of,
 )
 from peer import (
     AUTH,
@@ -33,6 +34,7 @@ from peer import (
     CLOSED,
     FRAMINGS,
     GAP,
+    HEARTBEAT,
     HELLO,
     KEY,
     MAX_FRAME,
@@ -55,7 +57,7 @@ from peer import (
 
 NAME = "dialogue"
 SESSION = "0" * 16
-FEATURES = ("message_id", "cancel")
+FEATURES = ("message_id", "heartbeat", "cancel")
 MAX_IN_FLIGHT = 256
 WINDOW_BEFORE_HELLO = 64
 PROTOCOL_ERRORS = 32
@@ -324,6 +326,8 @@ class Model:
             CHANNEL_NAME + 1: self.channel_response,
             HELLO: self.hello_request,
             HELLO + 1: self.hello_response,
+            HEARTBEAT: self.heartbeat,
+            HEARTBEAT + 1: lambda message: None,
             CANCEL: self.cancelled,
         }.get(service_id)
         if exchange is not None:
@@ -425,9 +429,22 @@ class Model:
     def agree(self, hello):
         _, features, max_frame, max_in_flight = hello
         self.hello = "done"
-        self.features = [feature for feature in FEATURES if feature in features and "message_id" in features]
+        self.features = [feature for feature in FEATURES if feature in features]
+        if "message_id" not in self.features and "cancel" in self.features:
+            self.features.remove("cancel")
         self.max_frame = min(max_frame, MAX_FRAME)
         self.window = max(1, max_in_flight)
+
+    def heartbeat(self, message):
+        if self.gated() or message.data_id != 0:
+            return self.refuse(message, AUTH_REQUIRED if self.gated() else UNKNOWN, HEARTBEAT + 1)
+        try:
+            session = session_of(message.data_text)
+        except Unfit:
+            return self.reply(message, CALLBACK_ERROR, self.fault_data(OPEN + "no heartbeat"))
+        if session == SESSION:
+            return self.close("echo")
+        self.reply(message, OKAY, to_text({"session": SESSION}))
 
     def cancelled(self, message):
         data = parsed(message.data_text)

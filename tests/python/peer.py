@@ -34,9 +34,11 @@ import time
 import traceback
 import zlib
 
-AUTH, CHANNEL_NAME, READ, WRITE, EXECUTE, HELLO = 0, 8, 10, 20, 30, 0xFFFF_0000
+AUTH, CHANNEL_NAME, READ, WRITE, EXECUTE = 0, 8, 10, 20, 30
+HELLO, HEARTBEAT = 0xFFFF_0000, 0xFFFF_0002
 HISTORY = 40  # of the thermostat
-REQUESTS = (AUTH, CHANNEL_NAME, READ, WRITE, EXECUTE, HELLO)
+REQUESTS = (AUTH, CHANNEL_NAME, READ, WRITE, EXECUTE, HELLO, HEARTBEAT)
+FEATURES = ("message_id", "heartbeat")  # a peer may leave some of them out
 RESPONSES = tuple(request + 1 for request in REQUESTS)
 SEED, KEY, SECURE = 0, 1, 2
 OKAY, CALLBACK_ERROR, AUTH_REQUIRED, UNKNOWN, CHECKSUM_ERROR, NOT_PERMITTED = 0, 2, 3, 4, 5, 6
@@ -355,6 +357,7 @@ class Peer:
         self.limit = MAX_FRAME
         self.inbox = []
         self.last_message_id = 0
+        self.session = None
 
     @classmethod
     def connect(cls, host, port, framing="length", format="json", timeout=WAIT):
@@ -444,7 +447,11 @@ class Peer:
             for piece in self.pieces(max(0.001, deadline - time.monotonic())):
                 if isinstance(piece, str):
                     raise AssertionError("the other side's stream holds a piece that is %s" % piece)
-                self.inbox.append(decode(piece))
+                message = decode(piece)
+                if message.service_id == HEARTBEAT and self.session:
+                    self.send(HEARTBEAT + 1, message.data_id, {"session": self.session}, OKAY, message.message_id)
+                else:
+                    self.inbox.append(message)
 
     def request(self, service_id, data_id, data=None, status=0, message_id=ANY, format=None, timeout=WAIT):
         """Sends a request and waits for its answer. Without `message_id` the next one of this connection is used."""
@@ -499,14 +506,18 @@ class Peer:
 
     # the exchanges of section 4
 
-    def hello(self, features=("message_id",), session=None):
+    def hello(self, features=FEATURES, session=None):
+        self.session = session or os.urandom(8).hex()
         data = {
-            "session": session or os.urandom(8).hex(),
+            "session": self.session,
             "features": list(features),
             "max_frame": MAX_FRAME,
             "max_in_flight": 256,
         }
         return self.request(HELLO, 0, data)
+
+    def heartbeat(self, session=None):
+        return self.request(HEARTBEAT, 0, {"session": session or self.session or os.urandom(8).hex()})
 
     def channel_name(self, name=None):
         return self.request(CHANNEL_NAME, 0, name)
@@ -640,7 +651,7 @@ class Server:
         secret=None,
         framing=None,
         old=False,
-        features=("message_id",),
+        features=FEATURES,
         name=None,
         log=None,
         security="legacy",
@@ -740,7 +751,7 @@ class Connection:
     def message(self, message):
         service_id = message.service_id
         services = self.server.device.SERVICES
-        if service_id not in services + REQUESTS or (service_id == HELLO and self.server.old):
+        if service_id not in services + REQUESTS or (service_id in (HELLO, HEARTBEAT) and self.server.old):
             return
         self.server.log(
             "request (%d, %d) status %d %s%s"
@@ -752,7 +763,7 @@ class Connection:
                 "" if message.message_id is None else " #%d" % message.message_id,
             )
         )
-        if service_id in services and not self.lets_through(message):
+        if service_id in (*services, HEARTBEAT) and not self.lets_through(message):
             return self.answer(message, AUTH_REQUIRED)
         handlers = {
             (AUTH, SEED): self.seed,
@@ -760,6 +771,7 @@ class Connection:
             (AUTH, SECURE): self.secure,
             (CHANNEL_NAME, 0): self.channel_name,
             (HELLO, 0): self.hello,
+            (HEARTBEAT, 0): self.heartbeat,
         }
         handle = handlers.get((service_id, message.data_id))
         if service_id in services:
@@ -796,6 +808,14 @@ class Connection:
             }
         )
         return self.hello_answer
+
+    def heartbeat(self, message):
+        session = message.data.get("session") if isinstance(message.data, dict) else None
+        if not isinstance(session, str):
+            raise Fault(CALLBACK_ERROR, "expected an object with a session")
+        if session == self.server.session:
+            raise Closed("our own echo")
+        return to_text({"session": self.server.session})
 
     def channel_name(self, message):
         name = message.data
@@ -989,6 +1009,43 @@ class ThermostatChecks(Checks):
             raise Skip("an old server knows no HELLO")
         with self.open() as peer:
             expect_answer(peer.request(HELLO, 5), UNKNOWN, None)
+
+    # 7.3 heartbeat
+
+    def check_a_heartbeat_is_answered_with_the_session(self):
+        if self.old_server:
+            raise Skip("an old server knows no heartbeat")
+        with self.open() as peer:
+            answer = expect_answer(peer.heartbeat(), OKAY)
+            expect(list(answer) == ["session"], "expected a session, got %r" % answer)
+            with self.connect() as other:
+                expect(other.hello().data["session"] == answer["session"], "two sessions")
+
+    def check_an_odd_heartbeat_gets_status_2_and_an_unknown_did_status_4(self):
+        if self.old_server:
+            raise Skip("an old server knows no heartbeat")
+        with self.open() as peer:
+            for data in (None, [], {}, {"session": 5}):
+                expect_error(peer.request(HEARTBEAT, 0, data), CALLBACK_ERROR)
+            expect_answer(peer.request(HEARTBEAT, 5), UNKNOWN, None)
+
+    def check_a_heartbeat_before_the_login_gets_status_3(self):
+        self.need_secret()
+        if self.old_server:
+            raise Skip("an old server knows no heartbeat")
+        with self.connect() as peer:
+            expect_answer(peer.heartbeat(), AUTH_REQUIRED, None)
+
+    def check_a_heartbeat_with_the_servers_own_session_closes(self):
+        if self.old_server:
+            raise Skip("an old server knows no heartbeat")
+        with self.open() as peer:
+            session = peer.heartbeat().data["session"]
+            try:
+                answer = peer.heartbeat(session)
+            except Closed:
+                return
+            raise AssertionError("answered %r" % answer)
 
     def check_stp_works_without_hello(self):
         if self.framing != "stp":
@@ -1734,7 +1791,7 @@ def arguments():
         secret_arguments(command)
         command.add_argument("--framing", choices=("stp", "length"), help="else the first byte decides")
         command.add_argument("--channel-name")
-        command.add_argument("--features", default="message_id", help="comma-separated, given in the HELLO answer")
+        command.add_argument("--features", default=",".join(FEATURES), help="comma-separated, given in the HELLO answer")
         age = command.add_mutually_exclusive_group()
         age.add_argument("--new", dest="old", action="store_false", help="answer HELLO (the default)")
         age.add_argument("--old", dest="old", action="store_true", help="no HELLO, no message ids")

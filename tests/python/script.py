@@ -8,6 +8,7 @@ from peer import (
     AUTH,
     CHANNEL_NAME,
     EXECUTE,
+    HEARTBEAT,
     HELLO,
     KEY,
     MAX_MESSAGE_ID,
@@ -112,10 +113,13 @@ class Seen:
         self.done = []
 
     def take(self, message):
+        if message.service_id == HEARTBEAT:
+            return  # how long a dialogue takes is nobody's choice, and each byte of it is a sign of life
         self.trace.append(message)
         if message.service_id == AUTH + 1 and message.data_id == SEED and message.status == OKAY:
             self.seed = message.data
-        if message.service_id in (HELLO, HELLO + 1) and message.status == OKAY and message.data_id == 0:
+        has_session = message.service_id in (HELLO, HELLO + 1, HEARTBEAT + 1) and message.data_id == 0
+        if has_session and message.status == OKAY:
             self.session = message.data["session"]
         if message.service_id in Application.SERVICES:
             self.calls.append(message)
@@ -239,6 +243,7 @@ class Script:
             (self.channel_name, 4),
             (self.unasked, 6),
             (self.framework, 3),
+            (self.heartbeat, 4),
             (self.call, 10),
             (self.answer, 25 if self.calls else 2),
             (self.release, 6),
@@ -260,7 +265,7 @@ class Script:
     def endings(self):
         endings = [self.too_large, self.flood]
         if not self.old:
-            endings.append(self.own_session)
+            endings += [self.own_session, self.own_heartbeat]
         if self.role == "client" and self.secret:
             endings.append(self.failed_login)
         return endings
@@ -501,7 +506,7 @@ class Script:
 
     def unasked(self):
         """Responses that nobody waits for; those of a call that is made in this very moment would be its answer."""
-        service_id = self.random.choice((11, 21, 31, 41, 1, 9, HELLO + 1))
+        service_id = self.random.choice((11, 21, 31, 41, 1, 9, HELLO + 1, HEARTBEAT + 1))
         message_id = None
         if not self.old and self.random.random() < 0.4 and self.errors <= 20:
             self.errors += 1
@@ -513,7 +518,8 @@ class Script:
         return [*self.barrier(), frame, SYNC]
 
     def framework(self):
-        service_id = self.random.choice((AUTH, CHANNEL_NAME, HELLO, 0xFFFF_0003, 0xFFFF_000A, 0xFFFF_000B, 2**32 - 1))
+        later = (0xFFFF_0005, 0xFFFF_000A, 0xFFFF_000B, 2**32 - 1)
+        service_id = self.random.choice((AUTH, CHANNEL_NAME, HELLO, HEARTBEAT, *later))
         return [self.message(service_id, self.random.choice((3, 7, 2**32 - 1)), self.json(1), self.status())]
 
     # authentication
@@ -599,7 +605,8 @@ class Script:
 
     def hello_data(self):
         features = self.random.choice(
-            (["message_id", "cancel"],) * 2 + (["message_id"], ["cancel"], [], ["later", "message_id"])
+            (["message_id", "cancel"],) * 2
+            + (["message_id"], ["cancel"], [], ["later", "message_id"], ["heartbeat"], ["message_id", "heartbeat"])
         )
         return {
             "session": "%016x" % self.random.getrandbits(64),
@@ -637,6 +644,27 @@ class Script:
         data = to_text(self.hello_data()) if self.random.random() < 0.93 else self.bad_hello()
         status = 4 if self.random.random() < 0.02 else 0
         return [*self.barrier(), self.message(HELLO + 1, 0, data, status, None), SYNC]
+
+    # heartbeat
+
+    def heartbeat(self):
+        session = '{"session":"%016x"}' % self.random.getrandbits(64)
+        odd = ("null", "[]", "{}", '{"session":5}', session[:-1] + ',"session":"a"}', to_text([session]))
+        more = session[:-1] + ',"more":1}'
+        data = self.random.choice((session, session, session, session, more, self.random.choice(odd)))
+        return [*self.barrier(), self.message(HEARTBEAT, self.random.choice((0, 0, 0, 0, 1)), data), SYNC]
+
+    def own_heartbeat(self):
+        """An echo of our own heartbeat, once the session of the other side is known."""
+        session, format = '{"session":"%s"}', self.format
+        first = self.message(HEARTBEAT, 0, session % "0123456789abcdef")
+
+        def payload(seen):
+            if seen.session is None:
+                return None
+            return Message(HEARTBEAT, 0, session % seen.session, format=format).encode()
+
+        return [*self.barrier(), first, SYNC, Late("a heartbeat with the other side's session", payload), SYNC]
 
     def own_session(self):
         """An echo of our own HELLO, once the session of the other side is known."""

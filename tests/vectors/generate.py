@@ -294,8 +294,11 @@ JSON_VALID = {
         4294901760,
         0,
         0,
-        '{"session":"0123456789abcdef","features":["message_id"],"max_frame":8388608,"max_in_flight":256}',
+        '{"session":"0123456789abcdef","features":["message_id","heartbeat","cancel"],'
+        '"max_frame":8388608,"max_in_flight":256}',
     ),
+    "a_heartbeat_request": canonical(4294901762, 0, 0, '{"session":"0123456789abcdef"}'),
+    "a_heartbeat_response": canonical(4294901763, 0, 0, '{"session":"fedcba9876543210"}'),
     # leniency in the envelope
     "status_missing_is_zero": taken("{" + HEAD + ',"data":5}', data_text="5"),
     "data_missing_is_null": taken("{" + HEAD + ',"status":3}', status=3),

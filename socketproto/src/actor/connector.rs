@@ -7,12 +7,14 @@ use futures_util::future::{Either, select};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use crate::actor::admission::Admitted;
 use crate::actor::connection::{Connection, Start};
 use crate::actor::dialer::{Dialer, dial};
 use crate::actor::workers::{HOME, Workers};
 use crate::actor::{Endpoint, StartEndpoint};
 use crate::backoff::Backoff;
 use crate::error::{Error, Result};
+use crate::limits::Tally;
 use crate::link::Link;
 use crate::peer::Peer;
 use crate::session::CloseReason;
@@ -29,8 +31,8 @@ pub(crate) struct Connect {
     pub(crate) workers: Workers,
 }
 
-/// Connects, and waits until calls can be made.
-pub(crate) async fn connect(connect: Connect) -> Result<Peer> {
+/// Connects, and waits until calls can be made. Gives the limits' counts beside the peer.
+pub(crate) async fn connect(connect: Connect) -> Result<(Peer, Arc<Tally>)> {
     let Connect { connector, endpoint, backoff, lazy, workers } = connect;
     let address: Box<str> = connector.address().into();
     let line = if lazy {
@@ -40,10 +42,11 @@ pub(crate) async fn connect(connect: Connect) -> Result<Peer> {
         Some(dial(&connector).await.map_err(failed)?)
     };
     let shown = line.as_ref().map_or_else(|| address.clone().into(), |line| Arc::clone(&line.peer));
-    let link = Arc::new(Link::new(shown, Arc::clone(&endpoint.routes)));
+    let link = Arc::new(Link::new(shown, Arc::clone(&endpoint.routes), endpoint.config.limits.unsent_mark));
     let peer = Peer::of_client(Arc::clone(&link));
     let ending = workers.ending();
     let endpoint = Arc::new(Endpoint::start(endpoint, workers).await?);
+    let tally = Arc::clone(&endpoint.tally);
     let dialer = Some(Dialer::new(connector, backoff, line.is_some()));
     let (sender, ready) = oneshot::channel();
     let sender = (!lazy).then_some(sender);
@@ -51,13 +54,23 @@ pub(crate) async fn connect(connect: Connect) -> Result<Peer> {
     if let Some(ending) = ending {
         close_with(ending, Arc::clone(&link));
     }
-    let worker = HOME;
-    Connection::start(Start { line, link, endpoint, worker, dialer, ready: sender, on_line, on_end });
+    let (worker, admitted) = (HOME, Admitted::default());
+    Connection::start(Start {
+        line,
+        admitted,
+        link,
+        endpoint,
+        worker,
+        dialer,
+        ready: sender,
+        on_line,
+        on_end,
+    });
     if lazy {
-        return Ok(peer);
+        return Ok((peer, tally));
     }
     match ready.await {
-        Ok(Ok(())) => Ok(peer),
+        Ok(Ok(())) => Ok((peer, tally)),
         Ok(Err(reason)) => Err(not_ready(address, &reason)),
         Err(_) => Err(Error::ShutDown),
     }

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
 
 use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Handler, Message, Recipient};
 use futures_util::StreamExt;
@@ -17,6 +18,7 @@ use futures_util::stream::FuturesUnordered;
 use rustc_hash::FxHashMap;
 
 use crate::actor::lifeline::Alive;
+use crate::actor::overrun::Watch;
 use crate::actor::own_thread;
 use crate::actor::task::{Task, TaskId};
 use crate::actor::ticket::{Ticket, connection_id, unanswered};
@@ -109,6 +111,7 @@ struct HandlerActor<S> {
     aside: Vec<Batch>,
     /// Replies of the batch that runs.
     replies: Replies,
+    watch: Watch,
     /// Dropped last, when the hooks have run.
     _alive: Alive,
 }
@@ -156,6 +159,7 @@ fn start_here<S: Service>(
             queue: VecDeque::new(),
             aside: Vec::new(),
             replies: Replies::default(),
+            watch: Watch::default(),
             _alive: alive,
         }
     })
@@ -199,6 +203,9 @@ impl<S: Service> HandlerActor<S> {
     fn run(&mut self, mut batch: Batch) {
         let link = Arc::clone(&batch.link);
         let mut request = Request::new(Peer::of_handler(Arc::clone(&link)));
+        if !S::SERVICE.has_own_thread() {
+            self.watch.begin(Instant::now());
+        }
         loop {
             if !batch.jobs.is_empty() && self.is_held_up(&batch) {
                 self.aside.push(batch);
@@ -207,6 +214,9 @@ impl<S: Service> HandlerActor<S> {
             let Some(job) = batch.jobs.pop_front() else { break };
             request.set(job.header, job.data, job.name);
             self.serve(&link, &request, job.request, job.entry);
+            if self.watch.has_run() {
+                self.look(&link, &request);
+            }
             if S::SERVICE.has_own_thread() {
                 link.reply(&mut self.replies);
             }
@@ -216,6 +226,16 @@ impl<S: Service> HandlerActor<S> {
             }
         }
         link.reply(&mut self.replies);
+        if !S::SERVICE.has_own_thread() {
+            self.look(&link, &request);
+        }
+    }
+
+    /// Whether what has just run held up the thread.
+    fn look(&mut self, link: &Link, request: &Request) {
+        if let Some(overrun) = self.watch.look(Instant::now()) {
+            overrun.tell(link, request.header());
+        }
     }
 
     /// Runs one request as far as it goes at once.
@@ -243,7 +263,9 @@ impl<S: Service> HandlerActor<S> {
             }
         });
         if let Some(future) = later {
-            let task = Task::new(future, Ticket::new(Arc::clone(link), id));
+            let watched = !S::SERVICE.has_own_thread();
+            let task =
+                Task::new(future, Ticket::new(Arc::clone(link), id), watched.then(|| *request.header()));
             self.keep(task, calls, entry.is_some_and(Entry::is_no_cancel));
         }
     }

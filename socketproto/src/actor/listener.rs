@@ -1,6 +1,7 @@
 //! The actor of one server: it accepts, counts, and in the end drains its connections.
 
 mod newcomer;
+mod waits;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -18,11 +19,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::actor::Endpoint;
+use crate::actor::admission::Admission;
 use crate::actor::connection::{Connection, Drain};
 use crate::actor::listener::newcomer::{Newcomer, Place};
+use crate::actor::listener::waits::Waits;
 use crate::actor::repeats::Repeats;
 use crate::actor::spread::Spread;
 use crate::actor::workers::HOME;
+use crate::limits::Limit;
 use crate::link::Link;
 use crate::mailbox::{Bounded, Mailbox};
 use crate::peer::Peer;
@@ -30,10 +34,6 @@ use crate::transport::{self, Connected};
 
 /// Connections accepted in one turn; then those that are there have theirs.
 const ACCEPTS_PER_TURN: usize = 64;
-/// The wait after an error of accept, doubled with each further one (protocol.md section 8).
-const MIN_BACKOFF: Duration = Duration::from_millis(10);
-const MAX_BACKOFF: Duration = Duration::from_secs(1);
-
 /// An error of accept after this time without one is told as a new one.
 const FORGIVEN: Duration = Duration::from_secs(60);
 
@@ -133,13 +133,11 @@ pub(crate) struct Listener {
     spread: Spread,
     peers: Peers,
     next: u64,
-    per_address: FxHashMap<IpAddr, usize>,
-    max_connections: usize,
-    backoff: Duration,
+    admission: Admission,
+    waits: Waits,
     waiting: Option<Pin<Box<Sleep>>>,
     /// The errors of accept, and when the last one came.
     failed: (Repeats, Option<Instant>),
-    refused: u64,
     shutdown_until: Option<Instant>,
     /// How long the connections of other threads may take to end.
     patience: Option<Pin<Box<Sleep>>>,
@@ -163,6 +161,7 @@ impl Listener {
         endpoint: Arc<Endpoint>,
         peers: Peers,
         closed: CancellationToken,
+        counts_loopback: bool,
     ) -> Addr<Self> {
         let (ending, until) = (endpoint.workers.ending(), closed.clone());
         let addr = Self::create(|ctx| {
@@ -170,20 +169,21 @@ impl Listener {
             ctx.spawn(Accept);
             let descriptors =
                 transport::descriptor_limit().map(|limit| limit.saturating_sub(SPARE_DESCRIPTORS));
-            let max_connections = endpoint.config.limits.max_connections;
+            let limits = &endpoint.config.limits;
+            let max_connections =
+                descriptors.map_or(limits.max_connections, |free| free.min(limits.max_connections));
+            let (secret, waits) = (endpoint.config.secret, Waits::new(limits));
             Self {
                 listener: Some(listener),
                 spread: Spread::new(endpoint.workers.len()),
-                max_connections: descriptors.map_or(max_connections, |free| free.min(max_connections)),
+                admission: Admission::new(limits, max_connections, secret, counts_loopback),
                 endpoint,
                 connections: FxHashMap::default(),
                 peers,
                 next: 0,
-                per_address: FxHashMap::default(),
-                backoff: MIN_BACKOFF,
+                waits,
                 waiting: None,
                 failed: Default::default(),
-                refused: 0,
                 shutdown_until: None,
                 patience: None,
                 ending: None,
@@ -205,13 +205,13 @@ impl Listener {
             let Some(listener) = &mut self.listener else { return Poll::Pending };
             match std::task::ready!(listener.poll_accept(cx)) {
                 Ok(line) => {
-                    self.backoff = MIN_BACKOFF;
+                    self.waits.reset();
                     self.admit(line, &addr);
                 }
                 Err(error) => {
-                    self.tell_failure(&error.to_string());
-                    self.waiting = Some(Box::pin(tokio::time::sleep(self.backoff)));
-                    self.backoff = (self.backoff * 2).min(MAX_BACKOFF);
+                    let wait = self.waits.grow();
+                    self.tell_failure(&error.to_string(), wait);
+                    self.waiting = Some(Box::pin(tokio::time::sleep(wait)));
                 }
             }
         }
@@ -220,13 +220,14 @@ impl Listener {
     }
 
     /// While descriptors are short this may go on for hours, with successes in between.
-    fn tell_failure(&mut self, error: &str) {
+    fn tell_failure(&mut self, error: &str, wait: Duration) {
         let (repeats, last) = &mut self.failed;
         if last.replace(Instant::now()).is_some_and(|last| last.elapsed() > FORGIVEN) {
             *repeats = Repeats::default();
         }
         let tell = repeats.add(error);
-        let (wait, failures) = (self.backoff, repeats.count());
+        let failures = repeats.count();
+        self.endpoint.tally.count(Limit::AcceptBackoff);
         if tell {
             warn!(error, failures, ?wait, "cannot accept; repeated failures are logged at debug level");
         } else {
@@ -235,21 +236,14 @@ impl Listener {
     }
 
     fn admit(&mut self, line: Connected, addr: impl Fn() -> Addr<Self>) {
-        if let Some(limit) = self.exceeded(&line) {
-            self.refused += 1;
-            if self.refused == 1 {
-                warn!(peer = %line.peer, limit, "connection refused; further ones are logged at debug level");
-            } else {
-                debug!(peer = %line.peer, limit, refused = self.refused, "connection refused");
-            }
-            return;
-        }
+        let now = Instant::now().into_std();
+        let admitted = match self.admission.admit(line.ip, &self.endpoint.penalties, now) {
+            Ok(admitted) => admitted,
+            Err(breach) => return self.endpoint.tally.note(&breach, &line.peer, now),
+        };
         info!(peer = %line.peer, "connection accepted");
         let (id, ip) = (self.next, line.ip);
         self.next += 1;
-        if let Some(ip) = ip {
-            *self.per_address.entry(ip).or_default() += 1;
-        }
         let endpoint = Arc::clone(&self.endpoint);
         let workers = self.endpoint.workers.list();
         let worker = if line.any_thread {
@@ -257,10 +251,11 @@ impl Listener {
         } else {
             self.spread.count(HOME)
         };
-        let link = Arc::new(Link::new(Arc::clone(&line.peer), Arc::clone(&endpoint.routes)));
+        let mark = endpoint.config.limits.unsent_mark;
+        let link = Arc::new(Link::new(Arc::clone(&line.peer), Arc::clone(&endpoint.routes), mark));
         self.peers.lock().insert(id, Peer::of_endpoint(Arc::clone(&link)));
         let place = Place { id, listener: addr() };
-        let newcomer = Newcomer { line, link, endpoint, worker, peers: self.peers.clone(), place };
+        let newcomer = Newcomer { line, admitted, link, endpoint, worker, peers: self.peers.clone(), place };
         let addr = if worker == HOME {
             Some(newcomer.begin())
         } else {
@@ -271,30 +266,11 @@ impl Listener {
         self.connections.insert(id, Member { addr, ip, worker });
     }
 
-    /// The limit that one more connection would exceed.
-    fn exceeded(&self, line: &Connected) -> Option<&'static str> {
-        let limits = &self.endpoint.config.limits;
-        let from_there = line.ip.filter(|ip| !ip.is_loopback()).and_then(|ip| self.per_address.get(&ip));
-        if self.connections.len() >= self.max_connections {
-            Some("max_connections")
-        } else if from_there.is_some_and(|count| *count >= limits.max_connections_per_address) {
-            Some("max_connections_per_address")
-        } else {
-            None
-        }
-    }
-
     fn forget(&mut self, id: u64) {
         self.peers.lock().remove(&id);
         let Some(Member { ip, worker, .. }) = self.connections.remove(&id) else { return };
         self.spread.release(worker);
-        let Some(ip) = ip else { return };
-        if let Some(count) = self.per_address.get_mut(&ip) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_address.remove(&ip);
-            }
-        }
+        self.admission.release(ip);
     }
 
     /// The services end behind the last connection.

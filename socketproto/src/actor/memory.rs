@@ -105,7 +105,7 @@ mod tests {
 
     fn links(count: usize) -> Vec<Arc<Link>> {
         (0..count)
-            .map(|number| Arc::new(Link::new(format!("mem://{number}").into(), Arc::default())))
+            .map(|number| Arc::new(Link::new(format!("mem://{number}").into(), Arc::default(), 1024 * 1024)))
             .collect()
     }
 

@@ -9,6 +9,7 @@
 //! All that is actix stays in this folder, but for the way into a mailbox (`mailbox`) and actors of the user's own
 //! (`actix`). What bounds requests on their way is the credit of the session (`Limits::max_in_flight`).
 
+mod admission;
 pub(crate) mod authenticator;
 pub(crate) mod connection;
 pub(crate) mod connector;
@@ -19,7 +20,9 @@ mod keys;
 mod lifeline;
 pub(crate) mod listener;
 mod memory;
+mod overrun;
 mod own_thread;
+mod penalties;
 mod pump;
 mod repeats;
 pub(crate) mod runtime;
@@ -41,12 +44,14 @@ use crate::actor::handler::HandlerMessage;
 use crate::actor::keys::Keys;
 use crate::actor::lifeline::{Alive, Lifeline};
 use crate::actor::memory::Memory;
+use crate::actor::penalties::Penalties;
 use crate::actor::workers::Workers;
 use crate::contain::contain;
 use crate::credentials::Secrets;
 use crate::error::{Error, Result};
 use crate::event::ConnectionEvent;
 use crate::fault::Fault;
+use crate::limits::Tally;
 use crate::mailbox::Mailbox;
 use crate::peer::Peer;
 use crate::registry::Registry;
@@ -136,6 +141,9 @@ pub(crate) struct Endpoint {
     authorize: Option<Authorize>,
     on_event: Option<OnEvent>,
     memory: Memory,
+    /// How often limits were exceeded.
+    pub(crate) tally: Arc<Tally>,
+    penalties: Penalties,
     lifeline: Lifeline,
     /// Dropped last: the threads may end with it.
     workers: Workers,
@@ -163,6 +171,8 @@ impl Endpoint {
         start.routes.settle(workers.threads());
         let mut endpoint = Self {
             memory: Memory::new(start.config.limits.max_memory),
+            tally: Arc::default(),
+            penalties: Penalties::new(&start.config.limits),
             config: start.config,
             routes: start.routes,
             handlers: Vec::new(),

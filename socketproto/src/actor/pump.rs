@@ -39,11 +39,21 @@ pub(super) struct Pump {
     finished: bool,
     /// What is told to a line that puts whole frames together, and by it.
     notes: Option<Arc<Notes>>,
+    /// What such a line had yet to send when it was last looked at.
+    unsent: usize,
 }
 
 impl Pump {
     pub(super) fn new(stream: Box<dyn Stream>, notes: Option<Arc<Notes>>) -> Self {
-        Self { stream, input: BytesMut::new(), unflushed: false, moved: false, finished: false, notes }
+        Self {
+            stream,
+            input: BytesMut::new(),
+            unflushed: false,
+            moved: false,
+            finished: false,
+            notes,
+            unsent: 0,
+        }
     }
 
     /// Whether the line carries whole frames.
@@ -75,6 +85,7 @@ impl Pump {
         cx: &mut Context<'_>,
         now: Instant,
     ) -> Result<(), CloseReason> {
+        session.watch_pace(now);
         if !self.input.is_empty() || session.has_input() {
             session.handle_input(&mut self.input, now);
         }
@@ -85,8 +96,17 @@ impl Pump {
             if let Some(notes) = &self.notes {
                 notes.set_max_frame(session.frame_limit());
             }
-            match self.poll_read(Some(session), cx) {
-                Poll::Pending => return Ok(()),
+            let read = self.poll_read(Some(session), cx);
+            if let Some(notes) = self.notes.as_ref().filter(|notes| notes.take_heard()) {
+                session.handle_sign_of_life(notes.received(), now);
+            }
+            match read {
+                Poll::Pending => {
+                    if let Some(notes) = &self.notes {
+                        session.handle_partial(notes.received(), now);
+                    }
+                    return Ok(());
+                }
                 Poll::Ready(Ok(0)) => return Err(CloseReason::Peer),
                 Poll::Ready(Ok(_)) => {
                     self.moved = true;
@@ -132,7 +152,13 @@ impl Pump {
     ) -> Result<(), CloseReason> {
         while !session.poll_transmit().is_empty() {
             match Pin::new(&mut self.stream).poll_write(cx, session.poll_transmit()) {
-                Poll::Pending => return Ok(()),
+                Poll::Pending => {
+                    let unsent = self.notes.as_ref().map_or(0, |notes| notes.unsent());
+                    if mem::replace(&mut self.unsent, unsent) != unsent {
+                        session.handle_progress(now);
+                    }
+                    return Ok(());
+                }
                 Poll::Ready(Ok(0)) => return Err(CloseReason::Peer),
                 Poll::Ready(Ok(sent)) => session.handle_sent(sent, now),
                 Poll::Ready(Err(error)) => return Err(self.not_written(&error, cx)),
@@ -209,7 +235,9 @@ fn farewell(reason: &CloseReason, is_server: bool) -> Farewell {
         CloseReason::Local if is_server => Farewell::GoingAway,
         CloseReason::Local | CloseReason::Peer | CloseReason::NotConnected => Farewell::Done,
         CloseReason::FrameTooLarge { .. } => Farewell::TooLarge(reason.to_string()),
-        CloseReason::MemoryExceeded | CloseReason::ServiceFailed => Farewell::Failed(reason.to_string()),
+        CloseReason::MemoryExceeded { .. } | CloseReason::ServiceFailed => {
+            Farewell::Failed(reason.to_string())
+        }
         _ => Farewell::Refused(reason.to_string()),
     }
 }
@@ -262,6 +290,59 @@ mod tests {
         assert!(longest > READ && *pump.input == *next);
         assert!(pump.input.capacity() < READ, "it does not hold the frame before it");
         assert!(pump.has_moved() && !pump.has_moved());
+    }
+
+    /// A line that puts whole frames together: what it reads and writes is shown by its notes alone.
+    #[cfg(feature = "websocket")]
+    struct Whole;
+
+    #[cfg(feature = "websocket")]
+    impl AsyncRead for Whole {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[cfg(feature = "websocket")]
+    impl AsyncWrite for Whole {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[cfg(feature = "websocket")]
+    #[test]
+    fn what_a_line_of_whole_frames_does_with_a_part_of_one_is_seen() {
+        let notes = Arc::new(Notes::default());
+        let mut pump = Pump::new(Box::new(Whole), Some(Arc::clone(&notes)));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let start = Instant::now();
+        let minutes = |count: u64| start + std::time::Duration::from_secs(60 * count);
+        let mut client = Session::new(config(Role::Client), start);
+        // Its HELLO has yet to leave, and is behind a frame that is leaving.
+        for (count, unsent) in (1..).zip([900, 800, 700]) {
+            notes.set_unsent(unsent);
+            assert_eq!(pump.write(&mut client, &mut cx, minutes(count)), Ok(()));
+            assert!(client.write_deadline().is_some_and(|due| due > minutes(count)), "{unsent}");
+        }
+        let due = client.write_deadline();
+        assert_eq!(pump.write(&mut client, &mut cx, minutes(9)), Ok(()));
+        assert_eq!(client.write_deadline(), due, "nothing has moved");
+
+        notes.set_heard();
+        notes.add_received(5);
+        assert_eq!(pump.read(&mut client, &mut cx, minutes(10)), Ok(()));
+        assert_eq!(client.last_heard(), minutes(10));
+        assert_eq!(pump.read(&mut client, &mut cx, minutes(11)), Ok(()));
+        assert_eq!(client.last_heard(), minutes(10), "nothing has come");
     }
 
     #[test]

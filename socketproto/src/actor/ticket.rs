@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::actor::overrun::Overrun;
 use crate::fault::Fault;
 use crate::link::{Link, Replies};
+use crate::message::Header;
 use crate::session::RequestId;
 
 /// Answers exactly once, also when it is dropped: a handler that ends, a cancelled future or a closed mailbox never
@@ -21,6 +23,13 @@ impl Ticket {
     /// What the ticket belongs to: the connection, by the place of its link, and the request.
     pub(crate) fn id(&self) -> (usize, RequestId) {
         (self.link.as_ref().map_or(0, connection_id), self.request)
+    }
+
+    /// Says what the method of this request, to which the header belongs, has done.
+    pub(super) fn tell(&self, overrun: Overrun, header: &Header) {
+        if let Some(link) = &self.link {
+            overrun.tell(link, header);
+        }
     }
 
     /// Answers with a reply written as JSON, or with why there is none.
@@ -63,7 +72,7 @@ mod tests {
     use crate::link::Outgoing;
 
     fn answers(act: impl FnOnce(Ticket)) -> Vec<(RequestId, Status)> {
-        let link = Arc::new(Link::new("mem://test".into(), Arc::default()));
+        let link = Arc::new(Link::new("mem://test".into(), Arc::default(), 1024 * 1024));
         act(Ticket::new(Arc::clone(&link), 7));
         let mut taken = Outgoing::default();
         link.take(&mut taken);

@@ -64,7 +64,7 @@ impl Boiler {
 /// What a derived service does for one request: its data read, its method run, the reply written.
 fn dispatch() -> impl FnMut() {
     let state = State::new(Boiler { pressure: 1.0, setpoint: 20.0 }, Door::new(drop));
-    let peer = Peer::of_handler(Arc::new(Link::new("mem://bench".into(), Arc::default())));
+    let peer = Peer::of_handler(Arc::new(Link::new("mem://bench".into(), Arc::default(), 1024 * 1024)));
     let (header, data) = request(CALL).into_parts();
     let entry = Boiler::SERVICE.entries().iter().position(|entry| entry.name() == "take");
     let entry = entry.expect("it is declared");

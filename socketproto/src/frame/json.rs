@@ -15,11 +15,11 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::Error;
 
 use super::envelope::{DATA_ID, Envelope, SERVICE_ID, is_message_id};
-use super::{Decoded, EncodeError, Format, FrameError, MAX_NESTING, layout, malformed, parse};
+use super::{Decoded, EncodeError, Format, FrameError, layout, malformed, parse};
 use crate::message::{Header, Message};
 
 #[inline]
-pub(super) fn decode(mut frame: Bytes) -> Result<Decoded, FrameError> {
+pub(super) fn decode(nesting: usize, mut frame: Bytes) -> Result<Decoded, FrameError> {
     let Some((text, checksum)) = frame.split_last_chunk().filter(|(text, _)| text.len() >= MIN_TEXT) else {
         let length = frame.len();
         return Err(malformed(format!("expected a JSON frame of 6 bytes or more, found {length}")));
@@ -28,7 +28,7 @@ pub(super) fn decode(mut frame: Bytes) -> Result<Decoded, FrameError> {
     let length = text.len();
     frame.truncate(length);
 
-    let parsed = parse(frame, MAX_NESTING, read);
+    let parsed = parse(frame, nesting, read);
     if !sound {
         let envelope = parsed.ok().map(|(header, ..)| header);
         return Err(FrameError::Checksum { envelope, format: Format::Json });

@@ -66,6 +66,12 @@ pub enum FrameError {
     /// data.
     #[error("malformed frame: {0}")]
     Malformed(Cow<'static, str>),
+    /// The text is malformed in that it nests too deep.
+    #[error("malformed frame: the JSON text nests deeper than {limit}")]
+    TooDeep {
+        /// How deep it may nest: in a JSON frame the envelope counts, a struct frame has none.
+        limit: usize,
+    },
     /// The frame was damaged on its way.
     #[error("the checksum of the {format} frame does not fit")]
     Checksum {
@@ -106,13 +112,19 @@ pub enum EncodeError {
 /// [`FrameError::Checksum`] comes before all else that may be wrong with a frame.
 #[inline]
 pub fn decode(frame: Bytes) -> Result<Decoded, FrameError> {
+    decode_within(MAX_NESTING, frame)
+}
+
+/// The same, where JSON may nest so deep, the envelope included.
+#[inline]
+pub(crate) fn decode_within(nesting: usize, frame: Bytes) -> Result<Decoded, FrameError> {
     match frame.first() {
         None => Err(malformed("an empty frame")),
-        Some(0) => structured::decode(frame),
+        Some(0) => structured::decode(around(nesting), frame),
         Some(first) if frame.iter().find(|byte| !is_space(**byte)) != Some(&b'{') => {
             Err(malformed(format!("expected a frame to begin with `{{` or 0x00, found {first:#04x}")))
         }
-        Some(_) => json::decode(frame),
+        Some(_) => json::decode(nesting, frame),
     }
 }
 
@@ -134,19 +146,22 @@ pub fn decode(frame: Bytes) -> Result<Decoded, FrameError> {
 /// # Errors
 /// Where the peer would refuse the frame, or the format cannot hold the message. `out` is then as before.
 pub fn encode(format: Format, header: &Header, data: &str, out: &mut BytesMut) -> Result<(), EncodeError> {
-    encode_bytes(format, header, data.as_bytes(), out)
+    encode_within(MAX_NESTING, format, header, data.as_bytes(), out)
 }
 
-/// The same, for data that a serialiser has written, which is UTF-8.
+/// The same, where JSON may nest so deep, the envelope included, and for data that a serialiser has written, which is
+/// UTF-8.
 #[inline]
-pub(crate) fn encode_bytes(
+pub(crate) fn encode_within(
+    nesting: usize,
     format: Format,
     header: &Header,
     data: &[u8],
     out: &mut BytesMut,
 ) -> Result<(), EncodeError> {
-    if nests_deeper(data, MAX_DATA_NESTING) {
-        return Err(EncodeError::TooDeep { limit: MAX_DATA_NESTING });
+    let limit = around(nesting);
+    if nests_deeper(data, limit) {
+        return Err(EncodeError::TooDeep { limit });
     }
     match format {
         Format::Json => json::encode(header, data, out),
@@ -173,7 +188,7 @@ fn parse<T>(
 ) -> Result<(T, Json, bool), FrameError> {
     let text = ByteString::try_from(text).map_err(|error| malformed(error.to_string()))?;
     if nests_deeper(text.as_bytes(), nesting) {
-        return Err(malformed(format!("the JSON text nests deeper than {nesting}")));
+        return Err(FrameError::TooDeep { limit: nesting });
     }
     let error = match read(&text) {
         Ok((around, data)) => return Ok((around, part(text, data), false)),
@@ -203,8 +218,11 @@ fn malformed(reason: impl Into<Cow<'static, str>>) -> FrameError {
     FrameError::Malformed(reason.into())
 }
 
-/// The envelope is one level.
-const MAX_DATA_NESTING: usize = MAX_NESTING - 1;
+/// How deep data nest at most: the envelope around them is one level.
+#[inline]
+fn around(nesting: usize) -> usize {
+    nesting.saturating_sub(1)
+}
 
 #[cfg(test)]
 pub(crate) mod tests {

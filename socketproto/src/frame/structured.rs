@@ -17,11 +17,12 @@ use std::ops::Range;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde_json::value::RawValue;
 
-use super::{Decoded, EncodeError, Format, FrameError, MAX_DATA_NESTING, malformed, parse, range_of};
+use super::{Decoded, EncodeError, Format, FrameError, malformed, parse, range_of};
 use crate::id::{DataId, ServiceId, Status};
 use crate::message::{Header, Message};
 
-pub(super) fn decode(mut frame: Bytes) -> Result<Decoded, FrameError> {
+/// `nesting` is that of the data.
+pub(super) fn decode(nesting: usize, mut frame: Bytes) -> Result<Decoded, FrameError> {
     let Some((checked, header, sound)) = inspect(&frame) else {
         let length = frame.len();
         return Err(malformed(format!("expected a struct frame of 14 bytes or more, found {length}")));
@@ -35,7 +36,7 @@ pub(super) fn decode(mut frame: Bytes) -> Result<Decoded, FrameError> {
 
     frame.truncate(checked);
     frame.advance(HEADER.min(checked));
-    let ((), data, non_finite) = parse(frame, MAX_DATA_NESTING, read)?;
+    let ((), data, non_finite) = parse(frame, nesting, read)?;
     Ok(Decoded { message: Message::from_parts(header, data), format: Format::Struct, non_finite })
 }
 

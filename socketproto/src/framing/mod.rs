@@ -110,6 +110,15 @@ impl Deframer {
         }
     }
 
+    /// Drops an unfinished frame: what follows up to the next one is noise. With length framing nothing is held in here, and
+    /// no next one could be found.
+    pub(crate) fn drop_frame(&mut self) {
+        match &mut self.0 {
+            Inner::Stp(decoder) => decoder.abandon(),
+            Inner::Length(_) => {}
+        }
+    }
+
     /// How many bytes of the frame that begins with `src` have yet to come, where its length is known.
     pub(crate) fn missing(&self, src: &[u8]) -> Option<usize> {
         match &self.0 {

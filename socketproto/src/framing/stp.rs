@@ -55,6 +55,13 @@ impl StpDecoder {
         self.payload.len()
     }
 
+    /// Drops an unfinished frame: what follows up to the next one is noise, and part of the damage.
+    pub(super) fn abandon(&mut self) {
+        if self.place == Place::Inside {
+            self.drop_frame(Place::Noise, "given up");
+        }
+    }
+
     /// Keeps no room for frames to come.
     pub(super) fn shrink(&mut self) {
         if self.payload.is_empty() {
@@ -377,6 +384,20 @@ mod tests {
             decoder.shrink();
             assert_eq!(decoder.payload.capacity(), 0, "{end}");
         }
+    }
+
+    #[test]
+    fn behind_a_frame_that_was_given_up_the_next_is_found() {
+        let mut decoder = StpDecoder::new(LIMIT);
+        let mut src = BytesMut::from(":<123");
+        assert!(decoder.decode(&mut src).unwrap().is_none());
+        decoder.abandon();
+        assert_eq!(decoder.pending(), 0);
+        src.extend_from_slice(b"45:>x:<a:>");
+        assert_eq!(decoder.decode(&mut src).unwrap(), Some(Piece::Frame("a".into())));
+        decoder.abandon();
+        src.extend_from_slice(b"x");
+        assert_eq!(decoder.decode(&mut src).unwrap(), Some(Piece::Gap), "between frames nothing changes");
     }
 
     #[test]

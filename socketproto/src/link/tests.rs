@@ -19,8 +19,10 @@ fn new_call(kind: CallKind) -> NewCall {
     }
 }
 
+const MARK: usize = 1000;
+
 fn link() -> Link {
-    Link::new("mem://test".into(), Arc::default())
+    Link::new("mem://test".into(), Arc::default(), MARK)
 }
 
 fn answered() -> Done {
@@ -139,7 +141,7 @@ fn what_is_unsent_is_what_the_connection_has_and_what_was_left_for_it() {
     let link = link();
     let mut replies = Replies::default();
     replies.add(7, |text| {
-        text.resize(UNSENT_MARK, b' ');
+        text.resize(MARK, b' ');
         Ok(())
     });
     link.reply(&mut replies);
@@ -148,7 +150,7 @@ fn what_is_unsent_is_what_the_connection_has_and_what_was_left_for_it() {
     assert!(!link.set_unsent(1), "the mark is exceeded by one byte");
     taken(&link);
     assert!(!link.is_congested(0));
-    assert!(link.set_unsent(UNSENT_MARK));
+    assert!(link.set_unsent(MARK));
     assert!(!link.set_unsent(0), "nobody waits any more");
 }
 

@@ -35,6 +35,7 @@ pub struct ServerBuilder {
     settings: Settings,
     setup: ServerSetup,
     allow_plaintext: bool,
+    penalize_loopback: bool,
     placement: Placement,
 }
 
@@ -45,6 +46,7 @@ impl ServerBuilder {
             settings: Settings::new(),
             setup: ServerSetup::default(),
             allow_plaintext: false,
+            penalize_loopback: false,
             placement: Placement::default(),
         }
     }
@@ -289,6 +291,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Whether loopback is an address as any other: counted and penalised (protocol.md section 8). The default is false, for
+    /// all clients of a proxy on this machine have it.
+    pub fn penalize_loopback(mut self, penalize: bool) -> Self {
+        self.penalize_loopback = penalize;
+        self
+    }
+
     /// Takes TLS with this certificate: on `tls://` and `wss://`, which need one, and on every other listener of byte
     /// streams beside frames in clear, told by the first byte (protocol.md section 3): `tcp://`, `ws://`, `unix://`,
     /// `systemd://` and [`Server::from_listener`].
@@ -374,7 +383,7 @@ impl ServerBuilder {
     /// [`Error::DuplicateHandler`], [`Error::ReservedSid`], [`Error::RequestSidExists`], [`Error::ResponseSidExists`]
     /// and [`Error::Config`] for settings that do not go together.
     pub async fn start(self) -> Result<Server> {
-        let Self { source, mut settings, mut setup, allow_plaintext, placement } = self;
+        let Self { source, mut settings, mut setup, allow_plaintext, penalize_loopback, placement } = self;
         let source = source?;
         let options = source.options()?;
         setup.check(&source, &options, settings.credentials.is_some())?;
@@ -393,11 +402,12 @@ impl ServerBuilder {
             let runtime = workers.owned().cloned();
             let endpoint = Arc::new(Endpoint::start(endpoint, workers).await?);
             let routes = Arc::clone(&endpoint.routes);
-            let closed = CancellationToken::new();
+            let (closed, tally) = (CancellationToken::new(), Arc::clone(&endpoint.tally));
             let peers = Peers::default();
-            let listener = Listener::start(listener, endpoint, peers.clone(), closed.clone());
+            let listener =
+                Listener::start(listener, endpoint, peers.clone(), closed.clone(), penalize_loopback);
             tracing::info!(%address, "server listens");
-            Ok(Server(Arc::new(Inner { address, listener, peers, routes, closed, runtime })))
+            Ok(Server(Arc::new(Inner { address, listener, peers, routes, tally, closed, runtime })))
         };
         home.run(start).await?
     }

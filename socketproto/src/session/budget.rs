@@ -4,25 +4,24 @@ use std::time::{Duration, Instant};
 
 use crate::limits::NEVER;
 
-/// A budget of events, refilled by one a second.
+/// A budget of events that refills with the time.
 #[derive(Debug)]
 pub(super) struct Budget {
     left: u32,
     size: u32,
+    /// By how many it is refilled in a second.
+    rate: u32,
     refilled: Instant,
 }
 
 impl Budget {
-    pub(super) fn new(size: u32, now: Instant) -> Self {
-        Self { left: size, size, refilled: now }
+    pub(super) fn new(size: u32, rate: u32, now: Instant) -> Self {
+        Self { left: size, size, rate, refilled: now }
     }
 
     /// Takes one; false where none is left.
     pub(super) fn take(&mut self, now: Instant) -> bool {
-        let seconds = now.saturating_duration_since(self.refilled).as_secs();
-        let gained = u32::try_from(seconds).unwrap_or(u32::MAX);
-        self.left = self.left.saturating_add(gained).min(self.size);
-        self.refilled = after(self.refilled, Duration::from_secs(u64::from(gained)));
+        self.refill(now);
         match self.left.checked_sub(1) {
             Some(left) => {
                 self.left = left;
@@ -30,6 +29,21 @@ impl Budget {
             }
             None => false,
         }
+    }
+
+    /// Gives one back that should not have been taken.
+    pub(super) fn give_back(&mut self) {
+        self.left = self.left.saturating_add(1).min(self.size);
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let Some(interval) = Duration::from_secs(1).checked_div(self.rate) else { return };
+        let interval = interval.max(Duration::from_nanos(1));
+        let elapsed = now.saturating_duration_since(self.refilled);
+        let gained = elapsed.as_nanos().checked_div(interval.as_nanos()).unwrap_or_default();
+        let gained = u32::try_from(gained).unwrap_or(u32::MAX);
+        self.left = self.left.saturating_add(gained).min(self.size);
+        self.refilled = after(self.refilled, interval.saturating_mul(gained));
     }
 }
 
@@ -89,13 +103,27 @@ mod tests {
     #[test]
     fn a_budget_refills_by_one_a_second_up_to_its_size() {
         let start = Instant::now();
-        let mut budget = Budget::new(2, start);
+        let mut budget = Budget::new(2, 1, start);
         assert!(budget.take(start) && budget.take(start) && !budget.take(start));
         let later = start + Duration::from_millis(1500);
         assert!(budget.take(later) && !budget.take(later));
         assert!(budget.take(start + Duration::from_secs(2)));
         let much_later = start + Duration::from_secs(1000);
         assert!(budget.take(much_later) && budget.take(much_later) && !budget.take(much_later));
+    }
+
+    #[test]
+    fn a_budget_refills_as_often_as_it_says_and_not_at_all_at_0() {
+        let start = Instant::now();
+        let after = |millis| start + Duration::from_millis(millis);
+        let mut budget = Budget::new(1, 4, start);
+        assert!(budget.take(start) && !budget.take(after(249)));
+        assert!(budget.take(after(250)) && !budget.take(after(499)));
+        budget.give_back();
+        budget.give_back();
+        assert!(budget.take(after(499)) && !budget.take(after(499)), "never more than its size");
+        let mut budget = Budget::new(1, 0, start);
+        assert!(budget.take(start) && !budget.take(after(1_000_000)));
     }
 
     #[test]

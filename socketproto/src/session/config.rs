@@ -47,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) lossy: bool,
     /// The line has no end of connection (protocol.md section 4), and is lossy.
     pub(crate) serial: bool,
+    /// Bytes a second of a line that has a rate.
+    pub(crate) line_rate: Option<usize>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) dispatch: Arc<Dispatch>,
 }

@@ -1,8 +1,10 @@
 //! What the session tells its owner.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::id::Status;
+use crate::limits::{Breach, Limit};
 use crate::message::{Header, Json, Message};
 use crate::secure::{Accepted, Channel, Initiator, Offer};
 
@@ -25,6 +27,8 @@ pub(crate) enum Event {
     Completed { call: CallKey, outcome: CallOutcome },
     /// Ask the authenticator; its answer comes back through `handle_auth_answer`.
     Ask(AuthQuestion),
+    /// The peer has failed to prove the secret; whoever knows its address penalises it. Kept also where it is the end.
+    WrongKey,
     /// Calls can be made.
     Ready,
 }
@@ -140,14 +144,30 @@ pub(crate) enum CloseReason {
         setting: &'static str,
     },
     /// The line was not there in time.
-    HandshakeTimeout,
+    HandshakeTimeout(Duration),
     /// Nothing came.
-    FirstByteTimeout,
+    FirstByteTimeout(Duration),
     /// No trust in time.
-    TrustTimeout,
+    TrustTimeout {
+        setting: Limit,
+        limit: Duration,
+    },
+    /// A frame has begun and does not end.
+    FrameTimeout {
+        found: usize,
+        limit: Duration,
+        /// What gives it one second more.
+        rate: usize,
+    },
     /// Bytes waited and none left.
-    WriteTimeout,
-    TooManyProtocolErrors,
+    WriteTimeout(Duration),
+    /// No byte came, although it was asked for.
+    HeartbeatTimeout(Duration),
+    TooManyProtocolErrors(u32),
+    /// More frames than a peer without trust may send.
+    TooManyFrames(u32),
+    /// The peer has guessed often enough.
+    TooManyWrongKeys(u32),
     /// What every new peer knows was not answered.
     PeerTooOld(&'static str),
     /// The server does not prove the secret, or refuses this side's proof.
@@ -177,7 +197,10 @@ pub(crate) enum CloseReason {
         echoes: bool,
     },
     /// All connections together hold too much, and this one most.
-    MemoryExceeded,
+    MemoryExceeded {
+        held: usize,
+        limit: usize,
+    },
     /// The application could not make the connection's own service.
     ServiceFailed,
     /// The application wants another line.
@@ -185,9 +208,31 @@ pub(crate) enum CloseReason {
 }
 
 impl CloseReason {
-    /// Whether a session follows on the same line.
-    pub(crate) fn keeps_line(&self) -> bool {
-        matches!(self, Self::PeerRestarted | Self::PeerLeft(_))
+    /// The limit that was exceeded, where one was.
+    pub(crate) fn breach(&self) -> Option<Breach> {
+        let breach = match *self {
+            Self::FrameTooLarge { found, limit, setting } => {
+                Breach::new(Limit::named(setting).unwrap_or(Limit::MaxFrame), found, limit)
+            }
+            Self::BufferTooLarge { found, limit, setting } => {
+                Breach::new(Limit::named(setting).unwrap_or(Limit::MaxUnsent), found, limit)
+            }
+            Self::HandshakeTimeout(limit) | Self::FirstByteTimeout(limit) => {
+                Breach::late(Limit::FirstByteTimeout, limit)
+            }
+            Self::TrustTimeout { setting, limit } => Breach::late(setting, limit),
+            Self::FrameTimeout { limit, .. } => Breach::late(Limit::FrameTimeout, limit),
+            Self::WriteTimeout(limit) => Breach::late(Limit::WriteTimeout, limit),
+            Self::HeartbeatTimeout(limit) => Breach::late(Limit::HeartbeatTimeout, limit),
+            Self::TooManyProtocolErrors(limit) => {
+                Breach::new(Limit::ProtocolErrors, limit.saturating_add(1), limit)
+            }
+            Self::TooManyFrames(limit) => Breach::new(Limit::UntrustedFrames, limit.saturating_add(1), limit),
+            Self::MemoryExceeded { held, limit } => Breach::new(Limit::MaxMemory, held, limit),
+            // Each key has been counted.
+            _ => return None,
+        };
+        Some(breach.with_detail(self.to_string()))
     }
 }
 
@@ -215,13 +260,34 @@ impl fmt::Display for CloseReason {
             Self::BufferTooLarge { found, limit, setting } => {
                 write!(f, "{found} bytes exceed {setting} of {limit}")
             }
-            Self::HandshakeTimeout => f.write_str("the line's handshake took longer than first_byte_timeout"),
-            Self::FirstByteTimeout => f.write_str("no first byte within first_byte_timeout"),
-            Self::TrustTimeout => f.write_str("not authenticated within trust_timeout"),
-            Self::WriteTimeout => f.write_str("slow reader: no byte could be sent within write_timeout"),
-            Self::TooManyProtocolErrors => {
-                f.write_str("more damaged or malformed frames than protocol_errors")
+            Self::HandshakeTimeout(limit) => {
+                write!(f, "the line's handshake took longer than first_byte_timeout of {limit:?}")
             }
+            Self::FirstByteTimeout(limit) => {
+                write!(f, "no first byte within first_byte_timeout of {limit:?}")
+            }
+            Self::TrustTimeout { setting, limit } => {
+                write!(f, "not authenticated within {} of {limit:?}", setting.name())
+            }
+            Self::FrameTimeout { found, limit, rate } => write!(
+                f,
+                "a frame of which {found} bytes have come takes longer than frame_timeout of {limit:?} and \
+                 min_frame_rate of {rate} allow"
+            ),
+            Self::WriteTimeout(limit) => {
+                write!(f, "slow reader: no byte could be sent within write_timeout of {limit:?}")
+            }
+            Self::HeartbeatTimeout(limit) => write!(
+                f,
+                "the peer is silent: no byte came within heartbeat_timeout of {limit:?}, though it was pinged"
+            ),
+            Self::TooManyProtocolErrors(limit) => {
+                write!(f, "more damaged or malformed frames than protocol_errors of {limit}")
+            }
+            Self::TooManyFrames(limit) => {
+                write!(f, "more frames before authentication than untrusted_frames of {limit}")
+            }
+            Self::TooManyWrongKeys(limit) => write!(f, "as many wrong keys as wrong_keys of {limit}"),
             Self::PeerTooOld(reason) | Self::HandshakeRefused(reason) => f.write_str(reason),
             Self::WrongSecret => f.write_str(
                 "the server does not take this secret, or does not know it: both sides need the same one under the same \
@@ -237,8 +303,10 @@ impl fmt::Display for CloseReason {
             ),
             Self::Said(reason) | Self::PeerLeft(reason) => write!(f, "closed by the peer: {reason}"),
             Self::AuthenticationFailed(reason) => f.write_str(reason),
-            Self::MemoryExceeded => f.write_str(
-                "all connections together come close to max_memory, and this one holds most of it",
+            Self::MemoryExceeded { held, limit } => write!(
+                f,
+                "all connections together come close to max_memory of {limit}, and this one holds most of it, \
+                 {held} bytes"
             ),
             Self::ServiceFailed => {
                 f.write_str("the service of this connection could not be made: its closure panicked")

@@ -6,8 +6,9 @@ use crate::limits::Limits;
 use crate::message::Json;
 
 /// The features of this version; a feature is used where both sides name it.
-const FEATURES: [&str; 2] = [MESSAGE_ID, CANCEL];
+const FEATURES: [&str; 3] = [MESSAGE_ID, HEARTBEAT, CANCEL];
 const MESSAGE_ID: &str = "message_id";
+const HEARTBEAT: &str = "heartbeat";
 const CANCEL: &str = "cancel";
 
 /// Calls that may be outstanding before the peer's HELLO says how many it takes (protocol.md 8.1).
@@ -43,6 +44,7 @@ impl Hello {
     pub(super) fn agree(&self, limits: &Limits) -> Agreement {
         Agreement {
             message_id: self.has(MESSAGE_ID),
+            heartbeat: self.has(HEARTBEAT),
             cancel: self.has(MESSAGE_ID) && self.has(CANCEL),
             max_frame: self.max_frame.min(limits.max_frame),
             window: self.max_in_flight.max(1),
@@ -61,6 +63,8 @@ pub(super) struct Cancel {
 pub(super) struct Agreement {
     /// Requests carry ids, so that answers may come in any order.
     pub(super) message_id: bool,
+    /// A side that hears nothing pings (protocol.md 7.3).
+    pub(super) heartbeat: bool,
     /// Calls that are given up are cancelled.
     pub(super) cancel: bool,
     /// The largest frame the peer takes.
@@ -72,7 +76,13 @@ pub(super) struct Agreement {
 impl Agreement {
     /// What holds before HELLO, and for ever with an old peer.
     pub(super) fn unknown(limits: &Limits) -> Self {
-        Self { message_id: false, cancel: false, max_frame: limits.max_frame, window: WINDOW_BEFORE_HELLO }
+        Self {
+            message_id: false,
+            heartbeat: false,
+            cancel: false,
+            max_frame: limits.max_frame,
+            window: WINDOW_BEFORE_HELLO,
+        }
     }
 }
 
@@ -86,16 +96,13 @@ mod tests {
 
     #[test]
     fn a_feature_is_used_where_both_name_it() {
-        let both = r#"{"session":"a","features":["later","message_id"],"max_frame":10,"max_in_flight":3}"#;
-        assert_eq!(
-            agree(both),
-            Some(Agreement { message_id: true, cancel: false, max_frame: 10, window: 3 })
-        );
-        let none = r#"{"session":"a","max_frame":10,"max_in_flight":0}"#;
-        assert_eq!(
-            agree(none),
-            Some(Agreement { message_id: false, cancel: false, max_frame: 10, window: 1 })
-        );
+        let some = r#"{"session":"a","features":["later","message_id"],"max_frame":10,"max_in_flight":3}"#;
+        let none = Agreement { message_id: false, heartbeat: false, cancel: false, max_frame: 10, window: 1 };
+        assert_eq!(agree(some), Some(Agreement { message_id: true, window: 3, ..none }));
+        let nothing = r#"{"session":"a","max_frame":10,"max_in_flight":0}"#;
+        assert_eq!(agree(nothing), Some(none));
+        let others = r#"{"session":"a","features":["cancel","heartbeat"],"max_frame":10,"max_in_flight":1}"#;
+        assert_eq!(agree(others), Some(Agreement { heartbeat: true, ..none }));
     }
 
     #[test]
@@ -111,7 +118,7 @@ mod tests {
         let data = Hello::data("0123456789abcdef", &Limits::default());
         assert_eq!(
             data.as_str(),
-            r#"{"session":"0123456789abcdef","features":["message_id","cancel"],"max_frame":8388608,"max_in_flight":256}"#
+            r#"{"session":"0123456789abcdef","features":["message_id","heartbeat","cancel"],"max_frame":8388608,"max_in_flight":256}"#
         );
     }
 }

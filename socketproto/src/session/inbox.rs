@@ -39,7 +39,15 @@ pub(super) enum Put {
     /// Somebody waited for it.
     Given(CallKey, Message),
     /// It is kept; so many older ones had to go.
-    Kept { dropped: u64 },
+    Kept { dropped: Dropped },
+}
+
+/// How many messages had to go, by the limit that they went for.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub(super) struct Dropped {
+    pub(super) of_its_kind: u64,
+    pub(super) for_number: u64,
+    pub(super) for_bytes: u64,
 }
 
 impl Inbox {
@@ -57,14 +65,19 @@ impl Inbox {
         let queue = self.queues.entry(key).or_default();
         queue.push_back(at);
         let of_its_kind = queue.len();
-        let mut dropped = 0;
+        let mut dropped = Dropped::default();
         if of_its_kind > limits.max_buffered_per_datum {
-            self.drop_oldest(key, &mut dropped);
+            self.drop_oldest(key, &mut dropped.of_its_kind);
         }
         let most = limits.max_frame.saturating_add(limits.max_buffered_bytes);
         while self.messages.len() > limits.max_buffered || self.bytes > most {
             let Some((_, oldest)) = self.messages.first_key_value() else { break };
-            self.drop_oldest(self::key(oldest), &mut dropped);
+            let reason = if self.messages.len() > limits.max_buffered {
+                &mut dropped.for_number
+            } else {
+                &mut dropped.for_bytes
+            };
+            self.drop_oldest(self::key(oldest), reason);
         }
         Put::Kept { dropped }
     }
@@ -191,7 +204,11 @@ mod tests {
 
     use super::*;
 
-    const KEPT: Put = Put::Kept { dropped: 0 };
+    const KEPT: Put = kept(0, 0, 0);
+
+    const fn kept(of_its_kind: u64, for_number: u64, for_bytes: u64) -> Put {
+        Put::Kept { dropped: Dropped { of_its_kind, for_number, for_bytes } }
+    }
 
     fn message(data_id: u32, number: usize) -> Message {
         Message::new(20, data_id, Json::encode(&number).unwrap())
@@ -226,7 +243,7 @@ mod tests {
             assert_eq!(put(&mut inbox, 1, number), KEPT);
         }
         assert_eq!(put(&mut inbox, 2, 0), KEPT, "another datum has its own");
-        assert_eq!(put(&mut inbox, 1, 64), Put::Kept { dropped: 1 });
+        assert_eq!(put(&mut inbox, 1, 64), kept(1, 0, 0));
         assert_eq!(take(&mut inbox, 1), Some(1));
         assert_eq!(put(&mut inbox, 1, 65), KEPT);
     }
@@ -237,7 +254,7 @@ mod tests {
         for number in 0..1024 {
             assert_eq!(put(&mut inbox, number as u32, number), KEPT);
         }
-        assert_eq!(put(&mut inbox, 5000, 1024), Put::Kept { dropped: 1 });
+        assert_eq!(put(&mut inbox, 5000, 1024), kept(0, 1, 0));
         assert_eq!((take(&mut inbox, 0), take(&mut inbox, 1)), (None, Some(1)));
     }
 
@@ -250,11 +267,11 @@ mod tests {
         for number in 0..room {
             assert_eq!(inbox.put(message(number as u32, 1), &limits), KEPT);
         }
-        assert_eq!(inbox.put(message(5000, 1), &limits), Put::Kept { dropped: 1 });
+        assert_eq!(inbox.put(message(5000, 1), &limits), kept(0, 0, 1));
         let mut inbox = Inbox::default();
         let most = Json::encode(&"x".repeat(1000 + 256 * 1024 - 258)).unwrap();
         assert_eq!(inbox.put(Message::new(20, 1, most), &limits), KEPT);
-        assert_eq!(inbox.put(message(2, 1), &limits), Put::Kept { dropped: 1 });
+        assert_eq!(inbox.put(message(2, 1), &limits), kept(0, 0, 1));
         assert_eq!(take(&mut inbox, 2), Some(1));
     }
 
@@ -320,11 +337,12 @@ mod tests {
                 list.remove(0);
             }
             let dropped = (before + 1 - list.len()) as u64;
-            assert_eq!(
-                inbox.put(message(data_id, number % 10), &limits),
-                Put::Kept { dropped },
-                "step {number}"
-            );
+            let Put::Kept { dropped: Dropped { of_its_kind, for_number, for_bytes } } =
+                inbox.put(message(data_id, number % 10), &limits)
+            else {
+                panic!("nobody waits")
+            };
+            assert_eq!(of_its_kind + for_number + for_bytes, dropped, "step {number}");
             assert_eq!((inbox.messages.len(), inbox.bytes), (list.len(), list.len() * 257));
         }
     }

@@ -1,12 +1,13 @@
 //! The life of a line: it is opened, becomes ready, is trusted, and ends (protocol.md sections 4, 5 and 8).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tracing::{debug, warn};
 
 use crate::framing::Framing;
 use crate::id::{DataId, Level, ServiceId, Status};
+use crate::limits::{Breach, Limit};
 use crate::message::Json;
 use crate::session::budget::after;
 use crate::session::event::{CallFailure, CloseReason, Event};
@@ -73,7 +74,8 @@ impl Session {
             }
             (_, reason) => reason,
         };
-        if let Some(records) = self.records.as_mut().filter(|_| !reason.keeps_line()) {
+        let ends_line = !self.keeps_line(&reason);
+        if let Some(records) = self.records.as_mut().filter(|_| ends_line) {
             records.say_farewell(&if reason == CloseReason::Local {
                 String::new()
             } else {
@@ -81,7 +83,10 @@ impl Session {
             });
         }
         debug!(%reason, counters = ?self.counters, "connection ends");
-        self.events.retain(|event| matches!(event, Event::Completed { .. }));
+        if let Some(breach) = reason.breach() {
+            self.note(breach);
+        }
+        self.events.retain(|event| matches!(event, Event::Completed { .. } | Event::WrongKey));
         for call in self.calls.end_sent(self.is_endless()) {
             self.completed(call, Err(CallFailure::Lost(reason.clone())));
         }
@@ -109,7 +114,7 @@ impl Session {
     /// (protocol.md section 4). The next one may be long in coming.
     pub(crate) fn forget_line(&mut self) {
         self.requests.restart();
-        if !(self.rekey.is_some() && self.closed.as_ref().is_some_and(CloseReason::keeps_line)) {
+        if self.rekey.is_none() || !self.begins_again() {
             self.out = BytesMut::new();
             self.records = None;
             self.deframer = None;
@@ -147,6 +152,7 @@ impl Session {
         next.requests.restart();
         self.events.append(&mut next.events);
         std::mem::swap(&mut next.events, &mut self.events);
+        std::mem::swap(&mut next.breaches, &mut self.breaches);
         next.succeed(self, now);
         next.check_ready(now);
         *self = next;
@@ -215,17 +221,25 @@ impl Session {
             self.trust = None;
             self.check_ready(now);
         } else {
-            warn!("the peer's key is wrong");
-            self.wrong_key(now);
             if was_trusted {
                 self.login_begun = false;
-                self.restart_trust(now);
             }
+            self.wrong_key(now);
         }
     }
 
-    /// The peer has tried to prove the secret, and has failed.
-    pub(super) fn wrong_key(&mut self, _now: Instant) {}
+    /// The peer has failed to prove the secret (protocol.md section 8): that is counted, told to whoever penalises its
+    /// address, and happens so often at most. Somebody who was trusted has its time for another try.
+    pub(super) fn wrong_key(&mut self, now: Instant) {
+        let most = self.config.limits.wrong_keys;
+        self.wrong_keys = self.wrong_keys.saturating_add(1);
+        self.note(Breach::new(Limit::WrongKeys, self.wrong_keys, most));
+        self.events.push_back(Event::WrongKey);
+        if self.wrong_keys >= most && !self.config.serial {
+            return self.close(CloseReason::TooManyWrongKeys(most));
+        }
+        self.restart_trust(now);
+    }
 
     /// The line has proved a certificate of the peer; where certificates are taken for a secret it is trusted at once
     /// (protocol.md section 5).
@@ -240,10 +254,19 @@ impl Session {
     /// The time a peer has to be trusted (protocol.md section 8).
     pub(super) fn restart_trust(&mut self, now: Instant) {
         if self.is_gated() && self.config.role == Role::Server && !self.login_begun && !self.config.serial {
-            let limits = &self.config.limits;
-            let lenient = self.config.dispatch.has_public_data() || !self.config.auto_auth;
-            let time = if lenient { limits.public_idle_timeout } else { limits.trust_timeout };
+            let (_, time) = self.trust_limit();
             self.trust = Some(after(now, time));
+        }
+    }
+
+    /// How long a peer may go without trust, and which setting says so.
+    pub(super) fn trust_limit(&self) -> (Limit, Duration) {
+        let limits = &self.config.limits;
+        let lenient = self.config.dispatch.has_public_data() || !self.config.auto_auth;
+        if lenient && !self.login_begun {
+            (Limit::PublicIdleTimeout, limits.public_idle_timeout)
+        } else {
+            (Limit::TrustTimeout, limits.trust_timeout)
         }
     }
 

@@ -18,16 +18,19 @@
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
 
 mod auth;
+mod breaches;
 mod budget;
 mod calls;
 mod config;
 pub(crate) mod dispatch;
 pub(crate) mod event;
+mod heartbeat;
 mod hello;
 mod inbox;
 mod life;
 mod memory;
 mod operations;
+mod pace;
 mod posts;
 mod receive;
 mod records;
@@ -53,12 +56,15 @@ use tracing::debug;
 use crate::frame::Format;
 use crate::framing::{Deframer, Framer, Framing};
 use crate::id::{DataId, Level, ServiceId, Status};
+use crate::limits::Breach;
 use crate::message::Json;
 use crate::session::auth::Auth;
 use crate::session::budget::Budget;
 use crate::session::calls::{Asked, Calls};
 use crate::session::dispatch::Dispatch;
+use crate::session::heartbeat::Heartbeat;
 use crate::session::hello::Agreement;
+use crate::session::pace::Pace;
 use crate::session::posts::Posts;
 use crate::session::records::Records;
 use crate::session::rekey::Rekey;
@@ -145,7 +151,13 @@ pub(crate) struct Session {
     login_begun: bool,
     /// When bytes that still wait were last seen to move.
     progress: Option<Instant>,
+    heartbeat: Heartbeat,
     protocol_errors: Budget,
+    untrusted_frames: Budget,
+    /// Keys of the peer that were wrong.
+    wrong_keys: u32,
+    pace: Pace,
+    breaches: Vec<Breach>,
     non_finite_warned: bool,
     counters: Counters,
     presence: Presence,
@@ -194,7 +206,12 @@ impl Session {
             trust: None,
             login_begun: false,
             progress: None,
-            protocol_errors: Budget::new(limits.protocol_errors, now),
+            heartbeat: Heartbeat::new(limits.heartbeat_interval, now),
+            protocol_errors: Budget::new(limits.protocol_errors, limits.protocol_error_rate, now),
+            untrusted_frames: Budget::new(limits.untrusted_frames, limits.untrusted_frame_rate, now),
+            wrong_keys: 0,
+            pace: Pace::default(),
+            breaches: Vec::new(),
             non_finite_warned: false,
             counters: Counters::default(),
             presence: Presence::default(),
@@ -230,10 +247,17 @@ impl Session {
     /// Takes bytes from the line: as many as belong to whole frames that may be judged now. What is left stays in
     /// `input` for the next time.
     pub(crate) fn handle_input(&mut self, input: &mut BytesMut, now: Instant) {
+        self.heartbeat.hear(input.len(), now);
+        self.take_input(input, now);
+        self.heartbeat.leave(input.len());
+    }
+
+    fn take_input(&mut self, input: &mut BytesMut, now: Instant) {
         if self.rekey.is_some() {
             self.handle_payloads(input, now);
         } else if self.records.is_none() {
             self.take_frames(input, now);
+            // Of STP that has just been detected what follows is taken otherwise.
             if self.handshake.is_judged() && self.rekey.is_none() && !input.is_empty() {
                 // Before the answer there is nothing that a client could say.
                 self.close(CloseReason::BytesBehindOffer);
@@ -243,12 +267,11 @@ impl Session {
             self.handle_records(input, now);
         }
         self.check_ready(now);
-        if !self.is_gated() || self.config.serial {
-            return;
-        }
-        let (buffered, limit) = (self.buffered(input), self.config.limits.untrusted_buffered);
-        if buffered > limit {
-            self.close(CloseReason::BufferTooLarge { found: buffered, limit, setting: "untrusted_buffered" });
+        match self.buffered(input) {
+            // A record may end without a frame.
+            0 if self.records.is_some() => self.pace.end(),
+            0 => {}
+            buffered => self.handle_begun(buffered, now),
         }
     }
 
@@ -270,7 +293,10 @@ impl Session {
             }
             deframer.set_max_frame(limit);
             match deframer.decode(input) {
-                Ok(Some(piece)) => self.handle_piece(piece, now),
+                Ok(Some(piece)) => {
+                    self.pace.end();
+                    self.handle_piece(piece, now);
+                }
                 Ok(None) => break,
                 Err(error) => {
                     self.handle_framing_error(&error, now);
@@ -283,7 +309,9 @@ impl Session {
     /// Bytes of the peer that have yet to become a message.
     fn buffered(&self, input: &BytesMut) -> usize {
         let pending = self.deframer.as_ref().map_or(0, Deframer::pending);
-        let opened = self.records.as_ref().map_or(0, |records| records.opened());
+        // Where records can be lost, a frame is as slow as they are.
+        let records = self.records.as_ref().filter(|_| self.rekey.is_none() || !self.config.lossy);
+        let opened = records.map_or(0, |records| records.opened());
         let outer = self.rekey.as_ref().map_or(0, |rekey| rekey.pending());
         [pending, opened, outer].into_iter().fold(input.len(), usize::saturating_add)
     }
@@ -454,14 +482,19 @@ impl Session {
             self.hello_unanswered(now);
         }
         if due(self.first_byte) {
-            self.close(CloseReason::FirstByteTimeout);
+            self.close(CloseReason::FirstByteTimeout(self.config.limits.first_byte_timeout));
         }
         if due(self.trust) {
-            self.close(CloseReason::TrustTimeout);
+            let (setting, limit) = self.trust_limit();
+            self.close(CloseReason::TrustTimeout { setting, limit });
+        }
+        if due(self.frame_deadline()) {
+            self.frame_too_slow();
         }
         if due(self.write_deadline()) {
-            self.close(CloseReason::WriteTimeout);
+            self.close(CloseReason::WriteTimeout(self.config.limits.write_timeout));
         }
+        self.beat(now);
     }
 
     /// Reports that the first bytes of `poll_transmit` have left.
@@ -473,6 +506,7 @@ impl Session {
             Some(_) => 0,
         };
         self.sent = self.sent.saturating_add(left);
+        self.heartbeat.say(bytes, self.sent, now);
         while let Some(call) = self.posts.taken(self.sent) {
             self.completed(call, Ok(Done::Sent));
         }
@@ -525,7 +559,9 @@ impl Session {
             self.rekey_deadline(),
             self.first_byte,
             self.trust,
+            self.frame_deadline(),
             self.write_deadline(),
+            self.heartbeat_deadline(),
         ])
     }
 }

@@ -2,13 +2,14 @@
 
 use std::time::Instant;
 
-use tracing::{debug, warn};
+use tracing::debug;
 
+use crate::limits::{Breach, Limit};
 use crate::message::{Header, Json, Message};
 use crate::session::budget::{after, first};
 use crate::session::calls::NewCall;
 use crate::session::event::{CallFailure, CallKey, CloseReason, Done, Received};
-use crate::session::inbox::{Inbox, Put};
+use crate::session::inbox::{Dropped, Inbox, Put};
 use crate::session::{Role, Session};
 
 impl Session {
@@ -29,13 +30,16 @@ impl Session {
             };
             match self.send(&header, &new.data, self.format, now) {
                 Ok(()) => self.posts.written(new.call, deadline, self.written()),
-                Err(error) => self.completed(new.call, Err(CallFailure::NotSendable(error.to_string()))),
+                Err(error) => {
+                    self.note_unsent(&error);
+                    self.completed(new.call, Err(CallFailure::NotSendable(error.to_string())));
+                }
             }
         }
     }
 
     /// Bytes of frames that have been written since the line began.
-    fn written(&self) -> u64 {
+    pub(super) fn written(&self) -> u64 {
         let waiting = self.records.as_ref().map_or(self.out.len() as u64, |records| records.unsent());
         self.sent.saturating_add(waiting).saturating_add(self.set_aside() as u64)
     }
@@ -63,21 +67,28 @@ impl Session {
         }
     }
 
+    /// So many messages had to go for the one of this header.
+    fn overflow(&mut self, header: &Header, dropped: &Dropped) {
+        let limits = &self.config.limits;
+        let found = [
+            (Limit::MaxBufferedPerDatum, limits.max_buffered_per_datum, dropped.of_its_kind),
+            (Limit::MaxBuffered, limits.max_buffered, dropped.for_number),
+            (Limit::MaxBufferedBytes, limits.max_buffered_bytes, dropped.for_bytes),
+        ];
+        for (limit, allowed, times) in found.into_iter().filter(|(.., times)| *times > 0) {
+            self.counters.overflowed = self.counters.overflowed.saturating_add(times);
+            let message = self.config.dispatch.describe(header).to_string();
+            debug!(message, times, limit = limit.name(), "messages that waited for `receive` were dropped");
+            let breach = Breach { found: None, ..Breach::new(limit, 0_usize, allowed) };
+            self.note(breach.with_detail(message).times(times));
+        }
+    }
+
     /// Keeps a message for `receive`.
     pub(super) fn buffer(&mut self, header: Header, data: Json) {
         match self.inbox.put(Message::from_parts(header, data), &self.config.limits) {
             Put::Given(call, message) => self.received(call, message),
-            Put::Kept { dropped: 0 } => {}
-            Put::Kept { dropped } => {
-                let first = self.counters.overflowed == 0;
-                self.counters.overflowed = self.counters.overflowed.saturating_add(dropped);
-                let message = self.config.dispatch.describe(&header);
-                if first {
-                    warn!(%message, "too many messages wait for `receive`, the oldest are dropped; further ones are logged at debug level");
-                } else {
-                    debug!(%message, "too many messages wait for `receive`, the oldest are dropped");
-                }
-            }
+            Put::Kept { dropped } => self.overflow(&header, &dropped),
         }
     }
 

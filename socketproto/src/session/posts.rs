@@ -43,17 +43,10 @@ impl Posts {
         self.unsent.push_back(Unsent { call, deadline, end });
     }
 
-    /// Messages that end behind this byte end so many later.
-    pub(super) fn push(&mut self, behind: u64, bytes: usize) {
+    /// Messages that end behind this byte end at another place, that `move_end` says.
+    pub(super) fn move_ends(&mut self, behind: u64, move_end: impl Fn(u64) -> u64) {
         for unsent in self.unsent.iter_mut().filter(|unsent| unsent.end > behind) {
-            unsent.end = unsent.end.saturating_add(bytes as u64);
-        }
-    }
-
-    /// Messages that end behind this byte end so many earlier.
-    pub(super) fn pull(&mut self, behind: u64, bytes: usize) {
-        for unsent in self.unsent.iter_mut().filter(|unsent| unsent.end > behind) {
-            unsent.end = unsent.end.saturating_sub(bytes as u64);
+            unsent.end = move_end(unsent.end);
         }
     }
 

@@ -1,5 +1,6 @@
 //! What becomes of a received frame: the table of protocol.md section 6, and the gate of 5.3.
 
+use std::borrow::Cow;
 use std::io;
 use std::time::Instant;
 
@@ -9,6 +10,7 @@ use tracing::{debug, trace, warn};
 use crate::frame::{self, Decoded, Format, FrameError};
 use crate::framing::{self, Deframer, Detected, Framer, Framing, FramingError, Piece};
 use crate::id::{DataId, ServiceId, Status};
+use crate::limits::{Breach, Limit};
 use crate::message::{Header, Json, Message};
 use crate::session::calls::Match;
 use crate::session::dispatch::{Route, Untaken};
@@ -62,9 +64,10 @@ impl Session {
     }
 
     pub(super) fn handle_framing_error(&mut self, error: &FramingError, now: Instant) {
+        self.pace.end();
         if self.config.lossy {
             // The frame is dropped, and the next one found.
-            return self.malformed(&error.to_string(), now);
+            return self.malformed(error.to_string(), now);
         }
         let reason = match error {
             FramingError::TooLarge { found, .. }
@@ -82,14 +85,17 @@ impl Session {
             }
             other => CloseReason::Transport(other.to_string()),
         };
-        warn!(%reason, "connection is closed");
+        debug!(%reason, "connection is closed");
         self.close(reason);
     }
 
     #[inline]
     fn handle_frame(&mut self, frame: Bytes, now: Instant) {
+        if self.is_gated() && !self.takes_untrusted_frame(now) {
+            return;
+        }
         let bytes = frame.len();
-        match frame::decode(frame) {
+        match frame::decode_within(self.config.limits.max_nesting, frame) {
             Ok(Decoded { message, format, non_finite }) => {
                 self.format = format;
                 self.presence.heard = true;
@@ -101,33 +107,40 @@ impl Session {
                 self.handle_message(message, format, now);
                 self.greet_stranger(now);
             }
-            Err(FrameError::Malformed(reason)) => self.malformed(&reason, now),
+            Err(FrameError::Malformed(reason)) => self.malformed(reason, now),
+            Err(FrameError::TooDeep { limit }) => {
+                count(&mut self.counters.malformed);
+                self.note(Breach::new(Limit::MaxNesting, limit.saturating_add(1), limit));
+                self.protocol_error(now);
+            }
             Err(FrameError::Checksum { envelope, format }) => self.damaged(envelope, format, now),
         }
     }
 
-    pub(super) fn malformed(&mut self, reason: &str, now: Instant) {
-        count(&mut self.counters.malformed);
-        if self.counters.malformed == 1 {
-            warn!(reason, "malformed frame dropped; further ones are logged at debug level");
-        } else {
-            debug!(reason, "malformed frame dropped");
+    /// Whether a frame of a peer without trust is looked at. A serial line carries few.
+    pub(super) fn takes_untrusted_frame(&mut self, now: Instant) -> bool {
+        let takes = self.config.serial || self.untrusted_frames.take(now);
+        if !takes {
+            self.close(CloseReason::TooManyFrames(self.config.limits.untrusted_frames));
         }
+        takes
+    }
+
+    pub(super) fn malformed(&mut self, reason: impl Into<Cow<'static, str>>, now: Instant) {
+        let reason = reason.into();
+        count(&mut self.counters.malformed);
+        debug!(%reason, "malformed frame dropped");
+        self.note(Breach::bare(Limit::Malformed).with_detail(reason));
         self.protocol_error(now);
     }
 
     /// A damaged request is never run; where it can be told whose it was, its caller hears of it.
     fn damaged(&mut self, envelope: Option<Header>, format: Format, now: Instant) {
         count(&mut self.counters.checksum);
-        let first = self.counters.checksum == 1;
         // What a damaged envelope says may be wrong as well.
-        let message = envelope.map(|header| self.config.dispatch.describe(&header));
-        let message = message.as_ref().map(tracing::field::display);
-        if first {
-            warn!(message, "frame with a wrong checksum dropped; further ones are logged at debug level");
-        } else {
-            debug!(message, "frame with a wrong checksum dropped");
-        }
+        let message = envelope.map(|header| self.config.dispatch.describe(&header).to_string());
+        debug!(message, "frame with a wrong checksum dropped");
+        self.note(Breach::bare(Limit::Checksum).with_detail(message.unwrap_or_default()));
         self.protocol_error(now);
         let Some(header) = envelope.filter(|header| self.may_pass(header.service_id, header.data_id)) else {
             return;
@@ -139,7 +152,7 @@ impl Session {
 
     fn protocol_error(&mut self, now: Instant) {
         if !self.config.lossy && !self.protocol_errors.take(now) {
-            self.close(CloseReason::TooManyProtocolErrors);
+            self.close(CloseReason::TooManyProtocolErrors(self.config.limits.protocol_errors));
         }
     }
 
@@ -214,6 +227,8 @@ impl Session {
             return;
         }
         let found = self.requests.park(Parked { incoming, origin, timeout });
+        let running = self.requests.running();
+        self.note(Breach::new(Limit::MaxInFlight, running, self.config.limits.max_in_flight));
         let limits = &self.config.limits;
         // An old peer is left unread at the limit; a frame that was being read may exceed it.
         let grace = if self.hello == Exchange::Done { 0 } else { limits.max_frame };
@@ -261,6 +276,10 @@ impl Session {
     fn handle_response(&mut self, header: Header, data: Json, now: Instant) {
         match self.calls.complete(header.service_id, header.data_id, header.message_id) {
             Match::Call(call) => {
+                if self.is_gated() {
+                    // It was asked for.
+                    self.untrusted_frames.give_back();
+                }
                 let forgotten = self.is_forgotten(&header, &data);
                 self.completed(call, Ok(Done::Answered(header.status, data)));
                 if forgotten {

@@ -123,15 +123,15 @@ impl Session {
             if !input.is_empty() {
                 self.first_byte = None;
             }
-            let limit = self.frame_limit();
-            let outer = self.rekey.as_mut().and_then(|rekey| rekey.outer.as_mut());
-            let (deframer, limit) = match (outer, &mut self.deframer) {
-                (Some(outer), _) => (outer, MAX_RECORD.saturating_add(1)),
-                (None, Some(deframer)) => (deframer, limit),
-                (None, None) => return,
-            };
+            let is_live = self.records.is_some();
+            let limit = if is_live { MAX_RECORD.saturating_add(1) } else { self.frame_limit() };
+            let Some(deframer) = self.line_deframer() else { return };
             deframer.set_max_frame(limit);
-            match deframer.decode(input) {
+            let piece = deframer.decode(input);
+            if self.config.lossy || !self.has_input() {
+                self.pace.end();
+            }
+            match piece {
                 Ok(Some(Piece::Frame(payload))) => self.handle_payload(payload, now),
                 Ok(Some(piece)) => self.handle_piece(piece, now),
                 Ok(None) => return,
@@ -141,13 +141,23 @@ impl Session {
         }
     }
 
+    /// What takes payloads off the line.
+    pub(super) fn line_deframer(&mut self) -> Option<&mut Deframer> {
+        let outer = self.rekey.as_mut().and_then(|rekey| rekey.outer.as_mut());
+        outer.or(self.deframer.as_mut())
+    }
+
     fn handle_payload(&mut self, payload: Bytes, now: Instant) {
-        if payload.first() == Some(&RECORD) {
-            return self.handle_record(payload.into(), now);
-        }
-        if self.config.role == Role::Server && self.records.is_none() {
+        let is_record = payload.first() == Some(&RECORD);
+        if !is_record && self.config.role == Role::Server && self.records.is_none() {
             // Somebody who needs no trust, or speaks Legacy.
             return self.handle_piece(Piece::Frame(payload), now);
+        }
+        if self.is_gated() && !self.takes_untrusted_frame(now) {
+            return;
+        }
+        if is_record {
+            return self.handle_record(payload.into(), now);
         }
         match frame::decode(payload) {
             Ok(Decoded { message, format, .. }) => {
@@ -169,7 +179,8 @@ impl Session {
                     }
                 }
             }
-            Err(FrameError::Malformed(reason)) => self.malformed(&reason, now),
+            Err(FrameError::Malformed(reason)) => self.malformed(reason, now),
+            Err(FrameError::TooDeep { .. }) => self.malformed("nested too deep", now),
             Err(FrameError::Checksum { .. }) => count(&mut self.counters.checksum),
         }
     }
@@ -267,10 +278,14 @@ impl Session {
                 let sealed = self.sent.saturating_add(before.in_flight());
                 if rekey.unconfirmed {
                     // Nothing but HELLO waits in it, and leaves no more.
-                    self.posts.pull(sealed, before.unsealed());
+                    let unsealed = before.unsealed() as u64;
+                    self.posts.move_ends(sealed, |end| end.saturating_sub(unsealed));
+                    self.heartbeat.move_end(sealed, |end| end.saturating_sub(unsealed));
                     records.succeed(*before);
                 } else {
-                    self.posts.push(sealed, before.begun());
+                    let begun = before.begun() as u64;
+                    self.posts.move_ends(sealed, |end| end.saturating_add(begun));
+                    self.heartbeat.move_end(sealed, |end| end.saturating_add(begun));
                     rekey.stash = records.succeed(*before);
                 }
             }
@@ -314,15 +329,18 @@ impl Session {
         let Some(rekey) = self.rekey.as_ref().filter(|rekey| rekey.unconfirmed) else { return };
         if let (true, false, Some(records)) = (is_introduction(header), rekey.stash.is_empty(), &self.records)
         {
-            let ahead = self.sent.saturating_add(records.unsent());
-            self.posts.push(ahead.saturating_sub(bytes as u64), bytes);
+            let bytes = bytes as u64;
+            let behind = self.sent.saturating_add(records.unsent()).saturating_sub(bytes);
+            self.posts.move_ends(behind, |end| end.saturating_add(bytes));
+            self.heartbeat.move_end(behind, |end| end.saturating_add(bytes));
         }
     }
 
     /// Goes on with the records of the session before, whose peer has turned out to be another.
-    pub(super) fn inherit(&mut self, before: &mut Self, news: bool, now: Instant) {
+    pub(super) fn inherit(&mut self, before: &mut Self, hello: bool, now: Instant) {
+        let begins_again = before.begins_again();
         let (Some(rekey), Some(ended)) = (&mut self.rekey, &mut before.rekey) else { return };
-        if ended.outer.is_none() || !before.closed.as_ref().is_some_and(CloseReason::keeps_line) {
+        if ended.outer.is_none() || !begins_again {
             return;
         }
         let goes_on = before.closed == Some(CloseReason::PeerRestarted);
@@ -339,7 +357,7 @@ impl Session {
         std::mem::swap(&mut self.out, &mut before.out);
         self.note_progress(now);
         self.trust_peer();
-        if self.config.role == Role::Client && !news {
+        if self.config.role == Role::Client && !hello {
             self.greet(now);
         }
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use tracing::{debug, warn};
 
 use crate::frame::Format;
-use crate::id::{DataId, ServiceId, Status};
+use crate::id::{DataId, Level, ServiceId, Status};
 use crate::message::{Header, Json};
 use crate::session::auth::SeedOutcome;
 use crate::session::budget::after;
@@ -28,6 +28,8 @@ impl Session {
             ServiceId::CHANNEL_NAME_RESPONSE => self.handle_channel_response(header, data),
             ServiceId::HELLO_REQUEST => self.handle_hello_request(header, data, format, now),
             ServiceId::HELLO_RESPONSE => self.handle_hello_response(header, data, format, now),
+            ServiceId::HEARTBEAT_REQUEST => self.handle_ping(header, data, format, now),
+            ServiceId::HEARTBEAT_RESPONSE => self.handle_pong(header, data, format),
             ServiceId::CANCEL => self.handle_cancelled(header, data, now),
             // A request has an even id, its response the next.
             other if other.value() % 2 == 0 => {
@@ -117,7 +119,10 @@ impl Session {
                 SeedOutcome::NotAsked => count(&mut self.counters.unhandled),
             },
             DataId::AUTH_KEY => match self.auth.verdict_received(data) {
-                Some(true) => self.logged_in(Ok(())),
+                Some(true) => {
+                    self.level = Some(Level::Legacy);
+                    self.logged_in(Ok(()));
+                }
                 Some(false) => self.key_refused(now),
                 None => count(&mut self.counters.unhandled),
             },
@@ -182,7 +187,7 @@ impl Session {
         if hello.session == *self.config.session {
             return self.echoed();
         }
-        if self.is_restart(&hello) {
+        if self.is_restart(&hello.session) {
             return self.peer_restarted(Some((*header, data.clone(), format)));
         }
         // The answer goes out under the old agreement: the peer cannot know ours before it.
@@ -206,7 +211,7 @@ impl Session {
             Some(hello) if (asked || self.is_endless()) && hello.session == *self.config.session => {
                 self.echoed();
             }
-            Some(hello) if self.is_restart(&hello) => {
+            Some(hello) if self.is_restart(&hello.session) => {
                 self.peer_restarted(Some((*header, data.clone(), format)));
             }
             Some(hello) if asked => {

@@ -6,7 +6,7 @@
 //!          └── another session than the known one, or status 3 although trusted: the peer has restarted
 //! ```
 //! A restart ends the session with [`CloseReason::PeerRestarted`]. Its owner reopens it on the same line, and the HELLO
-//! that told of the restart is the first message of what follows.
+//! or heartbeat that told of the restart is the first message of what follows. So it does where the peer falls silent.
 
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,7 @@ pub(super) struct Presence {
     login_id: Option<u64>,
     /// A key has been refused.
     refused: bool,
-    /// The HELLO that told of a restart.
+    /// The message that told of a restart.
     news: Option<Box<(Header, Json, Format)>>,
 }
 
@@ -75,12 +75,12 @@ pub(super) fn wait_for_answer(attempts: usize) -> Duration {
 impl Session {
     /// Says HELLO, and when to do so again.
     pub(super) fn greet(&mut self, now: Instant) {
-        // Not while the last one has yet to leave.
         let waits = match &self.records {
             None => !self.out.is_empty(),
             Some(records) => records.unsealed() > 0,
         };
-        if !waits {
+        // Not while the last one has yet to leave.
+        if !waits || self.hello == Exchange::Off {
             let data = Hello::data(&self.config.session, &self.config.limits);
             self.ask(ServiceId::HELLO_REQUEST, DataId::HELLO, &data, now);
         }
@@ -92,8 +92,13 @@ impl Session {
     /// Two sides that start together on a line of one direction at a time would talk at once, again and again. So
     /// each waits a little longer, up to 255 ms, as the random digits of its session say.
     fn own_delay(&self) -> Duration {
+        Duration::from_millis(self.own_digits().into())
+    }
+
+    /// What tells the timing of this side from that of others.
+    pub(super) fn own_digits(&self) -> u8 {
         let digits = self.config.session.get(14..16).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        Duration::from_millis(digits.unwrap_or_default().into())
+        digits.unwrap_or_default()
     }
 
     /// Where the message ids of this endpoint begin: answers to who was here before are still on their way, and must
@@ -204,11 +209,11 @@ impl Session {
         }
     }
 
-    /// Whether the HELLO is of another session than what was said so far.
-    pub(super) fn is_restart(&self, hello: &Hello) -> bool {
+    /// Whether what carries this session is of another one than what was said so far.
+    pub(super) fn is_restart(&self, session: &str) -> bool {
         self.is_endless()
             && match &self.presence.session {
-                Some(known) => **known != *hello.session,
+                Some(known) => **known != *session,
                 // Nobody said HELLO, and somebody is trusted: not necessarily this one, unless what it says proves it.
                 None => self.auth.is_trusted() && self.records.is_none(),
             }
@@ -224,7 +229,7 @@ impl Session {
             && self.auth.is_trusted()
     }
 
-    /// Ends what was with the peer as it was. `news` is the HELLO that told of it.
+    /// Ends what was with the peer as it was. `news` is the message that told of it.
     pub(super) fn peer_restarted(&mut self, news: Option<(Header, Json, Format)>) {
         info!("the peer has restarted");
         self.close(CloseReason::PeerRestarted);
@@ -235,7 +240,10 @@ impl Session {
     pub(super) fn succeed(&mut self, before: &mut Self, now: Instant) {
         self.presence.echoes = before.presence.echoes;
         let news = before.presence.news.take();
-        self.inherit(before, news.is_some(), now);
+        let is_hello = |header: &Header| {
+            matches!(header.service_id, ServiceId::HELLO_REQUEST | ServiceId::HELLO_RESPONSE)
+        };
+        self.inherit(before, news.as_ref().is_some_and(|news| is_hello(&news.0)), now);
         if let Some(news) = news {
             let (header, data, format) = *news;
             self.presence.heard = true;

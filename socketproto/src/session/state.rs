@@ -30,6 +30,20 @@ impl Session {
         self.ready && self.closed.is_none()
     }
 
+    /// Whether another session follows at once on the same line, since that has no end of its own.
+    pub(crate) fn begins_again(&self) -> bool {
+        self.closed.as_ref().is_some_and(|reason| self.keeps_line(reason))
+    }
+
+    /// The same of a session that ends for this reason.
+    pub(super) fn keeps_line(&self, reason: &CloseReason) -> bool {
+        match reason {
+            CloseReason::PeerRestarted | CloseReason::PeerLeft(_) => true,
+            CloseReason::HeartbeatTimeout(_) => self.config.serial,
+            _ => false,
+        }
+    }
+
     /// Whether a request has yet to be answered.
     pub(crate) fn is_running(&self, request: RequestId) -> bool {
         self.requests.is_running(request)
@@ -95,7 +109,7 @@ impl Session {
         }
     }
 
-    pub(super) fn write_deadline(&self) -> Option<Instant> {
+    pub(crate) fn write_deadline(&self) -> Option<Instant> {
         // Where nobody has been heard yet, nobody has to read.
         let progress = self.progress.filter(|_| self.presence.heard || !self.config.serial);
         // What is held back does not wait for a reader.

@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use tracing::{debug, trace, warn};
+use tracing::{debug, trace};
 
 use crate::fault::Fault;
 use crate::frame::{self, EncodeError, Format};
 use crate::id::{DataId, ServiceId, Status};
-use crate::limits::Limits;
+use crate::limits::{Breach, Limit, Limits};
 use crate::message::{Header, Json};
 use crate::session::Session;
 use crate::session::calls::{NewCall, Pairing};
@@ -58,7 +58,9 @@ impl Session {
                 let (service_id, data_id) = (origin.response, origin.data_id);
                 let status = Status::CALLBACK_ERROR;
                 let header = Header { service_id, data_id, status, message_id: origin.message_id };
-                warn!(message = %self.config.dispatch.describe(&header), "the handler took too long");
+                let message = self.config.dispatch.describe(&header).to_string();
+                debug!(message, "the handler took too long");
+                self.note(Breach::bare(Limit::HandlerTimeout).with_detail(message));
                 let data = self.fault_data("handler timed out");
                 self.answer(request, &origin, Status::CALLBACK_ERROR, &data, now);
             }
@@ -104,6 +106,7 @@ impl Session {
             match self.send(&header, &waiting.new.data, format, now) {
                 Ok(()) => self.calls.sent(&waiting, message_id),
                 Err(error) => {
+                    self.note_unsent(&error);
                     self.completed(waiting.new.call, Err(CallFailure::NotSendable(error.to_string())));
                 }
             }
@@ -187,19 +190,20 @@ impl Session {
             message_id: origin.message_id,
         };
         let Err(error) = self.send(&header, data.as_ref(), origin.format, now) else { return };
-        warn!(message = %self.config.dispatch.describe(&header), %error, "not sent; the caller gets status 2");
+        debug!(message = %self.config.dispatch.describe(&header), %error, "not sent; the caller gets status 2");
+        let breach = self.unsent_breach(&error);
         let header = Header { status: Status::CALLBACK_ERROR, ..header };
         let text = self.fault_data(&format!("response {error}"));
-        if self.send(&header, text.as_bytes(), origin.format, now).is_ok() {
-            return;
-        }
-        if let Err(error) = self.send(&header, b"null", origin.format, now) {
-            if self.config.serial && self.rekey.is_some() && self.records.is_none() {
+        let told = self
+            .send(&header, text.as_bytes(), origin.format, now)
+            .or_else(|_| self.send(&header, b"null", origin.format, now));
+        match told {
+            Ok(()) => breach.into_iter().for_each(|breach| self.note(breach)),
+            Err(_) if self.config.serial && self.rekey.is_some() && self.records.is_none() => {
                 // Whoever asks in clear does not end the line of those who know the secret.
-                return;
             }
             // Not even the bare status fits: the peer does not take what it asked for.
-            self.close(match error {
+            Err(error) => self.close(match error {
                 NotSent::TooLarge { size: found, max_frame: limit } => {
                     CloseReason::FrameTooLarge { found, limit, setting: "the peer's max_frame" }
                 }
@@ -208,7 +212,7 @@ impl Session {
                     CloseReason::BufferTooLarge { found: self.unsent().saturating_add(size), limit, setting }
                 }
                 NotSent::Encode(error) => CloseReason::Transport(error.to_string()),
-            });
+            }),
         }
     }
 
@@ -216,6 +220,14 @@ impl Session {
     pub(super) fn fault_data(&self, message: &str) -> String {
         let message = if self.is_gated() { "" } else { message };
         Fault::callback_error(message).data()
+    }
+
+    /// The line takes nothing, and yet bytes move that it has taken before: it has to send a whole frame of them first.
+    pub(crate) fn handle_progress(&mut self, now: Instant) {
+        if let Some(progress) = &mut self.progress {
+            *progress = now;
+        }
+        self.heartbeat.say(1, self.sent, now);
     }
 
     /// Appends one frame to what is to be sent.
@@ -230,6 +242,7 @@ impl Session {
         let (max_unsent, setting) = self.unsent_limit();
         let free = max_unsent.saturating_sub(self.unsent());
         let max_frame = self.agreement.max_frame;
+        let nesting = self.config.limits.max_nesting;
         let mut bytes = 0;
         let stash = self.rekey.as_mut().filter(|_| self.records.is_some());
         let out = match (stash.and_then(|rekey| rekey.stash_for(header)), &mut self.records) {
@@ -240,7 +253,7 @@ impl Session {
         let before = out.len();
         self.framer.frame(out, |frame| {
             let start = frame.len();
-            frame::encode_bytes(format, header, data, frame)?;
+            frame::encode_within(nesting, format, header, data, frame)?;
             let size = frame.len().saturating_sub(start);
             bytes = size;
             if size > max_frame {

@@ -72,6 +72,7 @@ fn parse(text: &str) -> Result<Address, String> {
     for (name, value) in each_option(options)? {
         address.place.set_option(&mut address.options, name, value)?;
     }
+    address.options.line_rate = address.place.rate();
     address.check()?;
     Ok(address)
 }
@@ -127,6 +128,15 @@ impl Place {
             #[cfg(all(unix, feature = "serial"))]
             Self::Serial(_) => false,
             _ => true,
+        }
+    }
+
+    /// Bytes a second that a line there carries, where it says so.
+    fn rate(&self) -> Option<usize> {
+        match self {
+            #[cfg(all(unix, feature = "serial"))]
+            Self::Serial(serial) => Some(serial.rate()),
+            _ => None,
         }
     }
 
@@ -279,8 +289,11 @@ mod tests {
     fn a_serial_line_implies_how_it_is_spoken_on() {
         let address = Address::parse("serial:///dev/ttyS0?peer=old&line=on&framing=stp&baud=300").unwrap();
         assert_eq!(address.place.to_string(), "serial:///dev/ttyS0?baud=300");
-        let Options { framing, old_peer, lossy, serial, .. } = address.options;
+        let Options { framing, old_peer, lossy, serial, line_rate, .. } = address.options;
         assert_eq!((framing, old_peer, lossy, serial), (Some(Framing::Stp), true, true, true));
+        assert_eq!(line_rate, Some(30), "300 baud, ten bits a byte");
+        let slower = Address::parse("serial:///dev/ttyS0?baud=300&parity=even&stop=2").unwrap();
+        assert_eq!(slower.options.line_rate, Some(25));
         assert!(!Address::parse("tcp://h:1?line=on").unwrap().options.serial);
     }
 

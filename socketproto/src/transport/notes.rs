@@ -1,7 +1,7 @@
 //! What a line of datagrams and its connection tell each other beside the bytes.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::framing::MAX_FRAME;
 
@@ -12,6 +12,7 @@ pub(crate) struct Notes {
     max_frame: AtomicUsize,
     received: AtomicUsize,
     unsent: AtomicUsize,
+    heard: AtomicBool,
     farewell: OnceLock<Farewell>,
 }
 
@@ -36,6 +37,7 @@ impl Default for Notes {
             max_frame: AtomicUsize::new(MAX_FRAME),
             received: AtomicUsize::default(),
             unsent: AtomicUsize::default(),
+            heard: AtomicBool::default(),
             farewell: OnceLock::new(),
         }
     }
@@ -50,7 +52,22 @@ impl Notes {
 
     /// Bytes that the line holds.
     pub(crate) fn held(&self) -> usize {
-        self.received.load(Ordering::Relaxed) + self.unsent.load(Ordering::Relaxed)
+        self.received() + self.unsent()
+    }
+
+    /// Bytes of a frame that has not left as a whole.
+    pub(crate) fn unsent(&self) -> usize {
+        self.unsent.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of a frame that has not come as a whole.
+    pub(crate) fn received(&self) -> usize {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Whether bytes have come since the last time, of whatever.
+    pub(crate) fn take_heard(&self) -> bool {
+        self.heard.swap(false, Ordering::Relaxed)
     }
 
     /// Why the line is closed; the first word counts.
@@ -64,6 +81,11 @@ impl Notes {
 impl Notes {
     pub(crate) fn max_frame(&self) -> usize {
         self.max_frame.load(Ordering::Relaxed)
+    }
+
+    /// Bytes have come.
+    pub(crate) fn set_heard(&self) {
+        self.heard.store(true, Ordering::Relaxed);
     }
 
     /// Bytes have come of a frame that is not whole yet.

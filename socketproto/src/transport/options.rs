@@ -17,6 +17,8 @@ pub(crate) struct Options {
     pub(crate) lossy: bool,
     /// The line has no end of connection, and is lossy.
     pub(crate) serial: bool,
+    /// Bytes a second of a line that has a rate.
+    pub(crate) line_rate: Option<usize>,
 }
 
 impl Options {

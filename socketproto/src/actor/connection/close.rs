@@ -35,7 +35,7 @@ impl Connection {
             return Poll::Pending;
         }
         let is_drained = self.drain_until.or(self.linger_until).is_some();
-        if reason.keeps_line() && self.line.is_some() && !is_drained {
+        if self.session.begins_again() && self.line.is_some() && !is_drained {
             self.begin_again(&reason, now);
             // What came behind the news has to be read.
             cx.waker().wake_by_ref();

@@ -17,6 +17,7 @@ impl Connection {
     /// Does what the session says.
     pub(super) fn hand_out(&mut self, addr: impl Fn() -> Addr<Self>, cx: &mut TaskContext<'_>, now: Instant) {
         self.hand_out_events(addr, now);
+        self.tell_breaches(now);
         self.poll_gatekeeper(cx, now);
         for (handler, jobs) in self.handlers.iter().zip(&mut self.jobs) {
             if !jobs.is_empty() {
@@ -45,16 +46,35 @@ impl Connection {
                         authenticator.tell(Ask { question, answer_to: addr().recipient() });
                     }
                 }
+                Event::WrongKey => self.penalize(now),
                 Event::Ready => self.be_ready(now),
             }
         }
     }
 
-    /// Outcomes alone: the line has just failed, and the next turn does the rest.
-    pub(super) fn hand_out_outcomes(&mut self) {
+    /// Counts and logs the limits that were exceeded.
+    pub(super) fn tell_breaches(&mut self, now: Instant) {
+        if self.session.has_breaches() {
+            for breach in self.session.take_breaches() {
+                self.endpoint.tally.note(&breach, self.link.address(), now);
+            }
+        }
+    }
+
+    /// The peer has sent a wrong key.
+    fn penalize(&self, now: Instant) {
+        if let Some(network) = self.admitted.network {
+            self.endpoint.penalties.add(network, now);
+        }
+    }
+
+    /// Outcomes alone: the line has just failed, and the next turn does the rest. A wrong key is never forgotten.
+    pub(super) fn hand_out_outcomes(&mut self, now: Instant) {
         while let Some(event) = self.session.poll_event() {
-            if let Event::Completed { call, outcome } = event {
-                self.outcomes.push((call, outcome));
+            match event {
+                Event::Completed { call, outcome } => self.outcomes.push((call, outcome)),
+                Event::WrongKey => self.penalize(now),
+                _ => {}
             }
         }
         self.link.complete(&mut self.outcomes);

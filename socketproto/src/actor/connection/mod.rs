@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use tracing::{Span, error_span};
 
 use crate::actor::Endpoint;
+use crate::actor::admission::Admitted;
 use crate::actor::authenticator::Answer;
 use crate::actor::connection::open::Handshake;
 use crate::actor::connection::rest::Rest;
@@ -29,6 +30,7 @@ use crate::actor::handler::HandlerMessage;
 use crate::actor::memory::Verdict;
 use crate::actor::pump::Pump;
 use crate::actor::timer::Timer;
+use crate::limits::{Breach, Limit};
 use crate::link::{Link, Outgoing, View};
 use crate::mailbox::{Bounded, Mailbox};
 use crate::peer::Peer;
@@ -63,6 +65,8 @@ impl Bounded for Drain {}
 pub(crate) struct Start {
     /// A line that is there; else the dialer gives the first.
     pub(crate) line: Option<Connected>,
+    /// What the listener knows of it.
+    pub(crate) admitted: Admitted,
     pub(crate) link: Arc<Link>,
     pub(crate) endpoint: Arc<Endpoint>,
     /// The one of the endpoint's workers on which it is started.
@@ -82,6 +86,7 @@ pub(crate) struct Connection {
     version: u64,
     link: Arc<Link>,
     endpoint: Arc<Endpoint>,
+    admitted: Admitted,
     worker: usize,
     peer: Peer,
     line: Option<Pump>,
@@ -124,7 +129,7 @@ impl Connection {
         Self::create(move |ctx| {
             ctx.set_mailbox_capacity(0);
             ctx.spawn(Drive);
-            let Start { line, link, endpoint, worker, dialer, ready, on_line, on_end } = start;
+            let Start { line, admitted, link, endpoint, worker, dialer, ready, on_line, on_end } = start;
             // At the level of errors, so that every line of the connection's log names its peer.
             let span = error_span!("connection", peer = %link.address(), channel = tracing::field::Empty);
             let (version, dispatch) = endpoint.routes.snapshot();
@@ -141,6 +146,7 @@ impl Connection {
                 handlers: Vec::new(),
                 gatekeeper: endpoint.authorize.clone().map(Gatekeeper::new).map(Box::new),
                 endpoint,
+                admitted,
                 worker,
                 registered: None,
                 jobs: Vec::new(),
@@ -207,7 +213,7 @@ impl Connection {
         self.hand_out(addr, cx, now);
         if let Some(Err(reason)) = self.line.as_mut().map(|line| line.write(&mut self.session, cx, now)) {
             self.session.close(reason);
-            self.hand_out_outcomes();
+            self.hand_out_outcomes(now);
         }
         if self.poll_closed(cx, now).is_ready() {
             return Poll::Ready(());
@@ -240,6 +246,9 @@ impl Connection {
     fn account(&mut self, now: Instant) {
         if self.link.set_unsent(self.session.unsent()) {
             self.handlers.iter().for_each(|handler| handler.tell(HandlerMessage::Resume));
+            let mark = self.endpoint.config.limits.unsent_mark;
+            let breach = Breach { allowed: Some(mark.into()), ..Breach::bare(Limit::UnsentMark) };
+            self.endpoint.tally.note(&breach, self.link.address(), now);
         }
         let held = self.session.held() + self.line.as_ref().map_or(0, Pump::buffered);
         let verdict = self.endpoint.memory.report(&self.link, held, self.held);
@@ -292,7 +301,8 @@ impl Connection {
             self.session.end(CloseReason::Local);
         }
         if taken.shed {
-            self.session.close(CloseReason::MemoryExceeded);
+            let limit = self.endpoint.config.limits.max_memory;
+            self.session.close(CloseReason::MemoryExceeded { held: self.held, limit });
         }
         taken.clear();
     }
@@ -312,6 +322,9 @@ impl Connection {
                 view.channel_name.as_deref().filter(|_| view.channel_name != self.shown.channel_name)
             {
                 self.span.record("channel", name);
+            }
+            if view.established {
+                self.admitted.stranger = None;
             }
             self.shown = view.clone();
             self.link.show(view);

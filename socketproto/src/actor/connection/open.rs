@@ -48,7 +48,9 @@ impl Connection {
         while let Some(handshake) = &mut self.opening {
             let opened = match handshake.opening.as_mut().poll(cx) {
                 Poll::Ready(opened) => opened.map_err(|error| never_was(&error)),
-                Poll::Pending if handshake.until <= now => Err(CloseReason::HandshakeTimeout),
+                Poll::Pending if handshake.until <= now => {
+                    Err(CloseReason::HandshakeTimeout(self.endpoint.config.limits.first_byte_timeout))
+                }
                 Poll::Pending => return,
             };
             self.opening = None;
@@ -62,6 +64,9 @@ impl Connection {
     /// There is no line, and was none.
     fn not_opened(&mut self, reason: &CloseReason, now: Instant) {
         info!(%reason, "no connection");
+        if let Some(breach) = reason.breach() {
+            self.endpoint.tally.note(&breach, self.link.address(), now);
+        }
         if self.ready.is_some() || self.dialer.is_none() {
             self.session.end(reason.clone());
         }

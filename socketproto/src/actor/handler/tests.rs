@@ -30,6 +30,7 @@ fn actor() -> HandlerActor<Waits> {
         queue: VecDeque::new(),
         aside: Vec::new(),
         replies: Replies::default(),
+        watch: Watch::default(),
         _alive: Lifeline::new().alive().unwrap(),
     }
 }
@@ -45,7 +46,7 @@ fn batch(link: &Arc<Link>, requests: &[RequestId]) -> Batch {
 
 #[test]
 fn nothing_is_kept_of_a_batch_whose_requests_were_all_given_up() {
-    let link = Arc::new(Link::new("mem://test".into(), Arc::default()));
+    let link = Arc::new(Link::new("mem://test".into(), Arc::default(), 1024 * 1024));
     let mut actor = actor();
     for requests in [&[1][..], &[2, 3], &[4]] {
         actor.take(batch(&link, requests));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix::Addr;
 
 use crate::actor::Endpoint;
+use crate::actor::admission::Admitted;
 use crate::actor::connection::{Connection, Start};
 use crate::actor::listener::{Arrived, Gone, Listener, Peers};
 use crate::link::Link;
@@ -14,6 +15,7 @@ use crate::transport::Connected;
 /// A connection that is about to begin.
 pub(super) struct Newcomer {
     pub(super) line: Connected,
+    pub(super) admitted: Admitted,
     pub(super) link: Arc<Link>,
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) worker: usize,
@@ -36,12 +38,12 @@ impl Drop for Place {
 impl Newcomer {
     /// Starts the connection on this thread.
     pub(super) fn begin(self) -> Addr<Connection> {
-        let Self { line, link, endpoint, worker, peers, place } = self;
+        let Self { line, admitted, link, endpoint, worker, peers, place } = self;
         // Its handshake may be yet to come.
         let on_line = Box::new(move || peers.0.arrived.notify_waiters());
         let on_end = Box::new(move || drop(place));
         let (line, dialer, ready) = (Some(line), None, None);
-        Connection::start(Start { line, link, endpoint, worker, dialer, ready, on_line, on_end })
+        Connection::start(Start { line, admitted, link, endpoint, worker, dialer, ready, on_line, on_end })
     }
 
     /// The same on a thread that is not the listener's.

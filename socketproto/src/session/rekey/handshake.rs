@@ -264,9 +264,9 @@ impl Session {
         if self.out.is_empty() {
             self.progress = Some(now);
         }
-        let data = data.as_str().as_bytes();
+        let (nesting, data) = (self.config.limits.max_nesting, data.as_str().as_bytes());
         let framed = Framer::new(Framing::Stp)
-            .frame(&mut self.out, |frame| frame::encode_bytes(format, header, data, frame));
+            .frame(&mut self.out, |frame| frame::encode_within(nesting, format, header, data, frame));
         trace!(%message, "sent in clear");
         framed.is_ok()
     }

@@ -13,10 +13,11 @@ fn a_first_byte_comes_within_10_s() {
         line.drive();
         line.tell_bytes(b"", "");
         line.wait(TEN - MILLISECOND, "");
-        line.wait(MILLISECOND, "end: no first byte within first_byte_timeout");
+        line.wait(MILLISECOND, "end: no first byte within first_byte_timeout of 10s");
         let mut line = Line::new(config).speaks(Framing::Stp);
         line.wait(TEN - MILLISECOND, "");
-        line.input.extend_from_slice(if framing == Some(Framing::Length) { b"\0" } else { b":" });
+        // No byte of a frame, so that none has begun.
+        line.input.extend_from_slice(if framing == Some(Framing::Length) { b"\0\0\0\0" } else { b":" });
         line.drive();
         line.wait(100 * SECOND, "");
     }
@@ -40,7 +41,7 @@ fn sending_nothing_is_no_progress() {
     line.session.handle_sent(0, line.now);
     line.wait(
         21 * SECOND,
-        "call 70: timed out | end: slow reader: no byte could be sent within write_timeout",
+        "call 70: timed out | end: slow reader: no byte could be sent within write_timeout of 30s",
     );
 }
 
@@ -181,7 +182,8 @@ fn before_trust_16_kib_are_buffered_at_most() {
 
 #[test]
 fn before_trust_16_kib_are_unsent_at_most() {
-    let mut line = Line::server(config(Role::Server).secret());
+    let limits = |limits: &mut Limits| limits.untrusted_frames = 1000;
+    let mut line = Line::server(config(Role::Server).secret().limit(limits));
     line.stalled = true;
     let answer = line.frame(&message("11/1 s3")).len() + 4;
     let room = 16 * 1024 / answer;
@@ -217,7 +219,8 @@ fn a_peer_that_does_not_read_even_the_refusals_is_disconnected() {
     line.tell("10/77", "end: 118 bytes exceed max_unsent of 100");
 }
 
-const NO_TRUST: &str = "end: not authenticated within trust_timeout";
+const NO_TRUST: &str = "end: not authenticated within trust_timeout of 10s";
+const NO_USE: &str = "end: not authenticated within public_idle_timeout of 60s";
 
 #[test]
 fn a_peer_is_trusted_within_10_s() {
@@ -257,7 +260,7 @@ fn a_peer_that_uses_public_data_stays_60_s_after_the_last_use() {
     line.tell("10/1 #3", "11/1 s3 #3");
     line.wait(60 * SECOND - MILLISECOND, "");
     line.tell("10/1 #3", "11/1 s3 #3");
-    line.wait(MILLISECOND, NO_TRUST);
+    line.wait(MILLISECOND, NO_USE);
 }
 
 #[test]
@@ -276,7 +279,7 @@ fn where_logins_are_made_by_hand_a_peer_has_60_s() {
     manual.auto_auth = false;
     let mut line = Line::server(manual);
     line.wait(60 * SECOND - MILLISECOND, "");
-    line.wait(MILLISECOND, NO_TRUST);
+    line.wait(MILLISECOND, NO_USE);
 }
 
 #[test]
@@ -408,7 +411,7 @@ fn responses_are_taken_while_requests_are_parked() {
     line.tell("11/1 #1 5", "call 70: 5");
 }
 
-const SLOW: &str = "end: slow reader: no byte could be sent within write_timeout";
+const SLOW: &str = "end: slow reader: no byte could be sent within write_timeout of 30s";
 
 #[test]
 fn a_peer_that_reads_nothing_for_30_s_is_disconnected() {
@@ -438,7 +441,7 @@ fn every_byte_that_leaves_is_progress() {
     line.wait(30 * SECOND, SLOW);
 }
 
-const TOO_MANY: &str = "end: more damaged or malformed frames than protocol_errors";
+const TOO_MANY: &str = "end: more damaged or malformed frames than protocol_errors of 0";
 
 #[test]
 fn protocol_errors_beyond_32_end_the_connection_and_one_a_second_is_forgiven() {
@@ -450,7 +453,7 @@ fn protocol_errors_beyond_32_end_the_connection_and_one_a_second_is_forgiven() {
     line.wait(2 * SECOND, "");
     line.tell("11/1 #1", "");
     line.tell_frame(b"", "");
-    line.tell_frame(b"x", TOO_MANY);
+    line.tell_frame(b"x", "end: more damaged or malformed frames than protocol_errors of 32");
     let mut line = Line::server(config(Role::Server).limit(|limits| limits.protocol_errors = 0));
     line.tell_frame(b"x", TOO_MANY);
 }

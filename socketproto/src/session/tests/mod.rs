@@ -5,15 +5,19 @@
 
 mod auth;
 mod calls;
+mod counts;
 mod dialogue;
 mod garbage;
 mod gate;
+mod heartbeat;
+mod heartbeat_pair;
 mod limits;
 mod lines;
 mod load;
 mod memory;
 mod opening;
 mod operations;
+mod pace;
 mod pair;
 #[cfg(feature = "secure")]
 mod rekey;
@@ -21,6 +25,7 @@ mod restart;
 mod restart_pair;
 #[cfg(feature = "secure")]
 mod secure;
+mod untrusted;
 
 use sha2::{Digest, Sha512};
 
@@ -39,7 +44,7 @@ const OURS: &str = "00000000000000aa";
 const HELLO: &str =
     r#"{"session":"00000000000000bb","features":["message_id"],"max_frame":100000,"max_in_flight":2}"#;
 /// The HELLO of the default limits.
-const OUR_HELLO: &str = r#"{"session":"00000000000000aa","features":["message_id","cancel"],"max_frame":8388608,"max_in_flight":256}"#;
+const OUR_HELLO: &str = r#"{"session":"00000000000000aa","features":["message_id","heartbeat","cancel"],"max_frame":8388608,"max_in_flight":256}"#;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -70,6 +75,7 @@ pub(crate) fn config(role: Role) -> Config {
         format: Format::Json,
         lossy: false,
         serial: false,
+        line_rate: None,
         limits: Arc::default(),
         dispatch: Arc::new(dispatch),
     }
@@ -175,6 +181,8 @@ struct Line {
     format: Format,
     deframer: Deframer,
     end_told: bool,
+    /// Keys that its owner was told of as wrong.
+    wrong_keys: u32,
 }
 
 impl Line {
@@ -192,6 +200,7 @@ impl Line {
             format: Format::Json,
             deframer: Deframer::new(framing, Limits::MAX_MAX_FRAME),
             end_told: false,
+            wrong_keys: 0,
         }
     }
 
@@ -337,6 +346,11 @@ impl Line {
     /// Lets time pass, and the session act whenever it asked to.
     #[track_caller]
     fn wait(&mut self, time: Duration, expected: &str) {
+        assert_eq!(self.pass(time).join(" | "), expected);
+    }
+
+    /// The same, and what comes of it.
+    fn pass(&mut self, time: Duration) -> Vec<String> {
         let end = self.now + time;
         let mut log = Vec::new();
         let mut turns = 0;
@@ -348,7 +362,7 @@ impl Line {
             log.extend(self.drive());
         }
         self.now = end;
-        assert_eq!(log.join(" | "), expected);
+        log
     }
 
     // What comes of it
@@ -370,6 +384,7 @@ impl Line {
                         self.session.handle_auth_answer(answer, self.now);
                         answered = true;
                     }
+                    Event::WrongKey => self.wrong_keys += 1,
                     event => log.push(show_event(event)),
                 }
             }
@@ -435,6 +450,8 @@ fn message(text: &str) -> Message {
     let service_id = match service_id {
         "hello" => ServiceId::HELLO_REQUEST,
         "hello-answer" => ServiceId::HELLO_RESPONSE,
+        "ping" => ServiceId::HEARTBEAT_REQUEST,
+        "pong" => ServiceId::HEARTBEAT_RESPONSE,
         "cancel" => ServiceId::CANCEL,
         number => ServiceId::new(number.parse().unwrap()),
     };
@@ -465,6 +482,8 @@ fn show(message: &Message) -> String {
     let service_id = match *service_id {
         ServiceId::HELLO_REQUEST => "hello".to_owned(),
         ServiceId::HELLO_RESPONSE => "hello-answer".to_owned(),
+        ServiceId::HEARTBEAT_REQUEST => "ping".to_owned(),
+        ServiceId::HEARTBEAT_RESPONSE => "pong".to_owned(),
         ServiceId::CANCEL => "cancel".to_owned(),
         other => other.value().to_string(),
     };
@@ -512,6 +531,7 @@ fn show_event(event: Event) -> String {
         Event::Ask(AuthQuestion::Seed) => "ask seed".to_owned(),
         Event::Ask(AuthQuestion::Verify { .. }) => "ask verify".to_owned(),
         Event::Ask(AuthQuestion::Prove { .. }) => "ask prove".to_owned(),
+        Event::WrongKey => "wrong key".to_owned(),
         Event::Ready => "ready".to_owned(),
     }
 }

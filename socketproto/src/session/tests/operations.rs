@@ -134,7 +134,8 @@ fn reserved_services_never_get_there() {
     line.tell("8/0 \"pump\"", "9/0");
     line.tell("0/0", "1/0 s6");
     line.tell("8/5", "9/5 s4");
-    line.tell("4294901762/0", "4294901763/0 s4");
+    line.tell("4294901764/0", "4294901765/0 s4");
+    line.tell("pong/0", "");
     line.tell("60/1", "run 4: 60/1");
 }
 

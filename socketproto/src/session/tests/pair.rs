@@ -262,7 +262,7 @@ impl Pair {
                     }
                     Event::Dispatch(incoming) => self.dispatched(at, &incoming),
                     Event::Completed { call, outcome } => self.completed(at, call, outcome),
-                    Event::Expired { .. } | Event::Cancelled { .. } | Event::Ready => {}
+                    Event::Expired { .. } | Event::Cancelled { .. } | Event::WrongKey | Event::Ready => {}
                 }
             }
         }

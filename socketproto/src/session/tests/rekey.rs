@@ -279,14 +279,19 @@ fn a_client_makes_a_new_session_once_a_second_at_most() {
 #[test]
 fn after_45_s_of_silence_a_client_makes_sure_that_the_server_is_there() {
     let mut line = met();
-    line.wait(44 * SECOND);
-    line.works();
     let heard = line.now;
-    line.wait(45 * SECOND - MILLISECOND);
-    assert_eq!(line.client.session.poll_timeout(), Some(heard + 45 * SECOND));
-    line.now = heard + 45 * SECOND;
-    line.client.session.handle_timeout(line.now);
-    assert_eq!(read(&line.client.turn(line.now)), ["0/2 s0"]);
+    let until = heard + 45 * SECOND;
+    let mut said = Vec::new();
+    // What it asks meanwhile is lost, and so is what leaves no heartbeat.
+    while let Some(due) = line.client.session.poll_timeout().filter(|due| *due <= until) {
+        line.now = due;
+        line.server.input.extend_from_slice(b":<\x01noise:>");
+        line.client.input.extend_from_slice(b"noise");
+        line.client.session.handle_timeout(due);
+        said.extend(read(&line.client.turn(due)));
+    }
+    assert_eq!(line.now, until);
+    assert_eq!(said.last().map(String::as_str), Some("0/2 s0"));
     line.wait(10 * SECOND);
     line.told(&[], &[]);
     line.works();
@@ -397,7 +402,7 @@ fn a_wrong_secret_ends_a_client_that_has_met_nobody_and_no_serial_line_of_a_serv
         "the first may be an answer to who was here before"
     );
     assert_eq!(line.client.session.close_reason(), Some(&CloseReason::WrongSecret));
-    assert_eq!(line.server.told, [] as [&str; 0]);
+    assert_eq!(line.server.told, ["wrong key", "wrong key"]);
     // Here the line ends with its client.
     assert_eq!(line.server.session.close_reason(), Some(&CloseReason::Peer));
 }
@@ -405,13 +410,13 @@ fn a_wrong_secret_ends_a_client_that_has_met_nobody_and_no_serial_line_of_a_serv
 #[test]
 fn a_server_that_has_another_secret_now_is_told_once_the_live_one_is_silent() {
     let mut line = met();
-    line.server.authenticator.other = true;
-    line.wait(43 * SECOND);
-    assert_eq!(line.client.reason(), None);
     let mut server = End::new(config(Role::Server).secure().serial(), line.now);
     server.authenticator.other = true;
     line.server = server;
-    line.wait(20 * SECOND);
+    line.wait(40 * SECOND);
+    assert!(line.server.told.len() > 2, "it refuses what the client offers");
+    assert_eq!(line.client.reason(), None);
+    line.wait(10 * SECOND);
     assert_eq!(line.client.session.close_reason(), Some(&CloseReason::WrongSecret));
 }
 
@@ -475,7 +480,7 @@ fn on_a_line_with_an_end_the_same_holds_within_the_times_of_streams() {
     server.input.extend_from_slice(&recorded_offer(0));
     server.turn(begun);
     server.session.handle_timeout(begun + 10 * SECOND);
-    assert_eq!(server.session.close_reason(), Some(&CloseReason::TrustTimeout));
+    assert!(matches!(server.session.close_reason(), Some(CloseReason::TrustTimeout { .. })));
 }
 
 #[test]

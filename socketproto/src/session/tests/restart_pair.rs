@@ -296,13 +296,13 @@ impl Pair {
                         self.ends[at].running.push((incoming.request, number));
                     }
                     Event::Completed { call, outcome } => self.completed(at, call, &outcome),
-                    Event::Expired { .. } | Event::Cancelled { .. } | Event::Ready => {}
+                    Event::Expired { .. } | Event::Cancelled { .. } | Event::WrongKey | Event::Ready => {}
                 }
             }
         }
         match self.ends[at].session.close_reason() {
             None => {}
-            Some(CloseReason::PeerRestarted) => self.reopen(at),
+            Some(_) if self.ends[at].session.begins_again() => self.reopen(at),
             // The test closes it and is about to open it again.
             Some(CloseReason::Peer) => {}
             Some(reason) => panic!("the line of end {at} ends: {reason}"),

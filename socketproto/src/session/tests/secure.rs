@@ -67,8 +67,8 @@ impl End {
                     other => self.told.push(show_event(other)),
                 }
             }
-            if let Some(reason) = self.session.close_reason().filter(|reason| reason.keeps_line()) {
-                self.told.push(format!("end: {reason}"));
+            if self.session.begins_again() {
+                self.told.extend(self.reason().map(|reason| format!("end: {reason}")));
                 self.session.reopen(now);
                 continue;
             }
@@ -206,7 +206,7 @@ fn a_server_trusts_a_client_by_its_first_record_and_not_by_a_recording_of_its_me
     assert_eq!(server.session.level(), None);
     assert!(!server.session.is_ready());
     server.session.handle_timeout(now + 10 * SECOND);
-    assert_eq!(server.session.close_reason(), Some(&CloseReason::TrustTimeout));
+    assert!(matches!(server.session.close_reason(), Some(CloseReason::TrustTimeout { .. })));
 }
 
 #[test]
@@ -217,7 +217,8 @@ fn a_wrong_secret_is_told_to_the_client_and_nothing_else_is() {
     assert_eq!(line.client.session.close_reason(), Some(&CloseReason::WrongSecret));
     let reason = line.server.reason().unwrap();
     assert_eq!(reason, "the client's secret is wrong, or its key id unknown");
-    assert!(line.client.told.is_empty() && line.server.told.is_empty());
+    assert!(line.client.told.is_empty());
+    assert_eq!(line.server.told, ["wrong key"]);
 }
 
 #[test]
@@ -334,7 +335,7 @@ fn a_line_that_ends_without_a_word_was_cut() {
 
     let mut line = Line2::new(|config| config);
     line.honest();
-    line.client.session.close(CloseReason::MemoryExceeded);
+    line.client.session.close(CloseReason::MemoryExceeded { held: 2, limit: 1 });
     line.honest();
     let reason = line.server.reason().unwrap();
     assert!(reason.starts_with("closed by the peer: all connections together"), "{reason}");

@@ -101,9 +101,17 @@ impl Serial {
 
     /// How long one byte takes on the line.
     fn byte_time(&self) -> Duration {
-        // A start bit, eight of data, parity, one or two that stop.
-        let bits = 10 + u32::from(self.parity != Parity::None) + u32::from(self.two_stop_bits);
-        Duration::from_secs_f64(f64::from(bits) / f64::from(self.baud))
+        Duration::from_secs_f64(f64::from(self.bits()) / f64::from(self.baud))
+    }
+
+    /// Bytes that the line carries in a second.
+    pub(super) fn rate(&self) -> usize {
+        usize::try_from(self.baud / self.bits()).unwrap_or(usize::MAX)
+    }
+
+    /// Of one byte: a start bit, eight of data, parity, one or two that stop.
+    fn bits(&self) -> u32 {
+        10 + u32::from(self.parity != Parity::None) + u32::from(self.two_stop_bits)
     }
 
     /// Opens the port. A driver may take its time for that, so it is done on a thread of its own.

@@ -181,6 +181,7 @@ impl<S: AsyncRead + Unpin> Guard<S> {
             let mut buffer = ReadBuf::new(scratch);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
             self.heard = Instant::now();
+            self.notes.set_heard();
             self.input.extend_from_slice(buffer.filled());
             Poll::Ready(Ok(!buffer.filled().is_empty()))
         })

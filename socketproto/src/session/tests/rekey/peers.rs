@@ -202,7 +202,7 @@ fn a_peer_that_says_goodbye_is_gone_and_the_line_stays() {
     assert_eq!(line.server.session.level(), None);
 
     let mut line = met();
-    line.server.session.close(CloseReason::MemoryExceeded);
+    line.server.session.close(CloseReason::MemoryExceeded { held: 2, limit: 1 });
     let farewell = line.server.turn(line.now);
     line.client.input.extend_from_slice(&farewell);
     assert_eq!(read(&line.client.turn(line.now)), ["0/2 s0"], "it looks for the next one");
