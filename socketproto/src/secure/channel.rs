@@ -175,6 +175,23 @@ mod tests {
     }
 
     #[test]
+    fn after_an_answer_that_is_none_the_right_one_is_taken() {
+        let (mut initiator, offer) = initiate(&psk(7), "", [1; 32].into()).unwrap();
+        let (_, other_offer) = initiate(&psk(7), "", [3; 32].into()).unwrap();
+        let (_, stale) = respond(&psk(7), &other_offer, [4; 32].into()).unwrap();
+        let (mut server, accepted) = respond(&psk(7), &offer, [2; 32].into()).unwrap();
+        let mirrored = crate::secure::Accepted { suite: crate::secure::SUITE.into(), m: offer.m };
+        for none in [&stale, &mirrored] {
+            assert_eq!(initiator.take(none), Err(Refused));
+        }
+        initiator.take(&accepted).unwrap();
+        let record = sealed(&mut initiator.into_channel().unwrap(), b"\0abc");
+        let mut plain = BytesMut::new();
+        assert_eq!(server.open(&record, &mut plain), Ok(Kind::Data));
+        assert_eq!(plain, &b"abc"[..]);
+    }
+
+    #[test]
     fn a_first_message_that_comes_back_is_no_answer() {
         let (initiator, offer) = initiate(&psk(7), "", [1; 32].into()).unwrap();
         let mirrored = crate::secure::Accepted { suite: crate::secure::SUITE.into(), m: offer.m };

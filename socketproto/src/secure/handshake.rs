@@ -35,15 +35,31 @@ pub(crate) fn initiate(psk: &Psk, kid: &str, random: Random32) -> Result<(Initia
 }
 
 impl Initiator {
-    /// Takes the server's answer.
+    /// Takes the server's answer, and gives what follows it.
     ///
     /// # Errors
     /// Where it does not prove the secret, or is not for this offer.
     pub(crate) fn finish(mut self, accepted: &Accepted) -> Result<Channel, Refused> {
+        self.take(accepted)?;
+        self.into_channel()
+    }
+
+    /// Takes the server's answer. After one that is refused another can be taken.
+    ///
+    /// # Errors
+    /// Where it does not prove the secret, or is not for this offer.
+    pub(crate) fn take(&mut self, accepted: &Accepted) -> Result<(), Refused> {
         if accepted.suite != SUITE {
             return Err(Refused);
         }
-        read(&mut self.0, &accepted.m)?;
+        read(&mut self.0, &accepted.m)
+    }
+
+    /// What follows the answer that was taken.
+    ///
+    /// # Errors
+    /// Where none was.
+    pub(crate) fn into_channel(self) -> Result<Channel, Refused> {
         Channel::new(self.0)
     }
 }

@@ -12,6 +12,14 @@ impl Initiator {
     pub(crate) fn finish(self, _: &Accepted) -> Result<Channel, Refused> {
         match self {}
     }
+
+    pub(crate) fn take(&mut self, _: &Accepted) -> Result<(), Refused> {
+        match *self {}
+    }
+
+    pub(crate) fn into_channel(self) -> Result<Channel, Refused> {
+        match self {}
+    }
 }
 
 /// There is none.

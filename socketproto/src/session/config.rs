@@ -52,3 +52,11 @@ pub(crate) struct Config {
     pub(crate) limits: Arc<Limits>,
     pub(crate) dispatch: Arc<Dispatch>,
 }
+
+impl Config {
+    /// Whether records are payloads of STP, so that they may be lost, and one session takes the place of another on one
+    /// line (protocol.md section 4).
+    pub(super) fn rekeys(&self, framing: Option<Framing>) -> bool {
+        self.secure && framing == Some(Framing::Stp)
+    }
+}

@@ -190,6 +190,8 @@ pub(crate) enum CloseReason {
     Echo,
     /// The peer says HELLO as another than before, on a line that has no end of connection.
     PeerRestarted,
+    /// The peer on such a line ends the session, for this reason; the line goes on.
+    PeerLeft(String),
     /// Nobody has answered on such a line; whether it echoes.
     NoAnswer {
         echoes: bool,
@@ -239,6 +241,7 @@ impl fmt::Display for CloseReason {
         match self {
             Self::NotConnected => f.write_str("not connected yet"),
             Self::Peer => f.write_str("closed by the peer"),
+            Self::PeerLeft(reason) if reason.is_empty() => f.write_str("closed by the peer"),
             Self::Local => f.write_str("closed by this side"),
             Self::Transport(error) | Self::Violation(error) | Self::Handshake { reason: error, .. } => {
                 f.write_str(error)
@@ -302,7 +305,7 @@ impl fmt::Display for CloseReason {
                     "the line ended without a word of the peer: it was cut by somebody in between, or the peer has died{said}"
                 )
             }
-            Self::Said(reason) => write!(f, "closed by the peer: {reason}"),
+            Self::Said(reason) | Self::PeerLeft(reason) => write!(f, "closed by the peer: {reason}"),
             Self::AuthenticationFailed(reason) => f.write_str(reason),
             Self::MemoryExceeded { held, limit } => write!(
                 f,
@@ -335,6 +338,8 @@ pub(crate) struct Counters {
     pub(crate) checksum: u64,
     /// Messages refused or dropped for want of trust.
     pub(crate) gated: u64,
+    /// Records that did not open on a line that loses some.
+    pub(crate) unopened: u64,
     /// Answers to calls that were over.
     pub(crate) late: u64,
     /// Messages that nobody takes.

@@ -77,6 +77,13 @@ impl Heartbeat {
         self.left = bytes;
     }
 
+    /// What ends behind this byte ends at another place, that `move_end` says.
+    pub(super) fn move_end(&mut self, behind: u64, move_end: impl Fn(u64) -> u64) {
+        if let Some(asked) = self.asked.as_mut().filter(|asked| asked.end > behind) {
+            asked.end = move_end(asked.end);
+        }
+    }
+
     /// Bytes have left, `sent` of them since the line began.
     #[inline]
     pub(super) fn say(&mut self, bytes: usize, sent: u64, now: Instant) {
@@ -112,6 +119,7 @@ impl Session {
         self.heartbeat.left > 0
             || self.has_input()
             || self.deframer.as_ref().is_some_and(|deframer| deframer.pending() > 0)
+            || self.rekey.as_ref().is_some_and(|rekey| rekey.pending() > 0)
     }
 
     /// When to look whether the peer is silent; only where it can be asked: HELLO has said so, and it would be answered.

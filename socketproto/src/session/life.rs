@@ -18,6 +18,9 @@ use crate::session::{CHANNEL_NAME_TIMEOUT, Exchange, HELLO_TIMEOUT, LOGIN_TIMEOU
 impl Session {
     /// The exchanges that a client begins (protocol.md section 4).
     pub(super) fn open(&mut self, now: Instant) {
+        if self.rekey.is_some() {
+            return self.begin_attempt(now);
+        }
         if self.config.secure {
             return self.begin_handshake();
         }
@@ -26,9 +29,14 @@ impl Session {
 
     /// Says who this side is.
     pub(super) fn greet_server(&mut self, now: Instant) {
-        if self.config.hello && self.config.serial {
-            // The rest follows when the server is there.
-            return self.greet(now);
+        if self.config.hello && self.is_endless() {
+            self.greet(now);
+            if self.records.is_some() && !self.presence.has_met() {
+                // The server is there: it has proved it.
+                self.introduce(now);
+            }
+            // Else the rest follows when the server is there.
+            return;
         }
         if self.config.hello {
             let data = Hello::data(&self.config.session, &self.config.limits);
@@ -57,15 +65,17 @@ impl Session {
         if self.closed.is_some() {
             return;
         }
-        let is_proved =
-            self.records.as_ref().is_some_and(|records| records.has_proved() && !records.has_ended());
+        // A serial line has no end of its own.
+        let is_proved = !self.config.serial
+            && self.records.as_ref().is_some_and(|records| records.has_proved() && !records.has_ended());
         let reason = match reason {
             // Somebody in between may have cut it short, or have said that it ends.
             CloseReason::Peer if is_proved => CloseReason::Truncated(String::new()),
             CloseReason::Transport(said) if is_proved => CloseReason::Truncated(said),
             reason => reason,
         };
-        if let Some(records) = &mut self.records {
+        let ends_line = !self.keeps_line(&reason);
+        if let Some(records) = self.records.as_mut().filter(|_| ends_line) {
             records.say_farewell(&if reason == CloseReason::Local {
                 String::new()
             } else {
@@ -77,7 +87,7 @@ impl Session {
             self.note(breach);
         }
         self.events.retain(|event| matches!(event, Event::Completed { .. } | Event::WrongKey));
-        for call in self.calls.end_sent(self.config.serial) {
+        for call in self.calls.end_sent(self.is_endless()) {
             self.completed(call, Err(CallFailure::Lost(reason.clone())));
         }
         self.end_operations(&reason);
@@ -104,9 +114,11 @@ impl Session {
     /// (protocol.md section 4). The next one may be long in coming.
     pub(crate) fn forget_line(&mut self) {
         self.requests.restart();
-        self.out = BytesMut::new();
-        self.records = None;
-        self.deframer = None;
+        if self.rekey.is_none() || !self.begins_again() {
+            self.out = BytesMut::new();
+            self.records = None;
+            self.deframer = None;
+        }
         self.channel_name.clone_from(&self.config.channel_name);
     }
 
@@ -122,7 +134,11 @@ impl Session {
 
     /// Begins anew on another line: nothing is kept but the calls and operations that wait and the names of requests.
     pub(crate) fn reopen(&mut self, now: Instant) {
-        let mut next = Self::new(self.config.clone(), now);
+        let mut next = Self::blank(self.config.clone(), now);
+        // What follows a restart inside records goes on with them.
+        if self.records.is_none() || self.closed != Some(CloseReason::PeerRestarted) {
+            next.begin(now);
+        }
         next.auth.take_waiting(&mut self.auth);
         std::mem::swap(&mut next.posts, &mut self.posts);
         std::mem::swap(&mut next.inbox, &mut self.inbox);
@@ -158,23 +174,31 @@ impl Session {
         self.requests.clear_parked();
     }
 
+    #[inline]
     pub(super) fn check_ready(&mut self, now: Instant) {
+        if !self.ready && self.closed.is_none() {
+            self.become_ready(now);
+        }
+    }
+
+    /// Calls can be made, if everything is there that they need.
+    fn become_ready(&mut self, now: Instant) {
         let speaks = match self.config.role {
             Role::Client => true,
-            Role::Server if self.config.serial => self.presence.heard,
+            Role::Server if self.is_endless() => self.presence.heard,
             Role::Server => self.deframer.is_some(),
         };
         let known = match self.hello {
             Exchange::Asked { .. } => !self.needs_hello(),
             // Not answered yet: only where the address says so is the peer an old one.
-            Exchange::Off => !(self.config.serial && self.config.hello),
+            Exchange::Off => !(self.is_endless() && self.config.hello),
             Exchange::Done => true,
         };
         // A server sends nothing to a client that it does not trust, however that logs in.
         let manual = self.config.role == Role::Client && !self.config.auto_auth && !self.config.secure;
         let trusted = !self.config.secret || manual || self.auth.is_trusted();
         let settled = self.is_settled();
-        if !self.ready && speaks && settled && known && trusted && self.closed.is_none() {
+        if speaks && settled && known && trusted {
             self.ready = true;
             self.events.push_back(Event::Ready);
             if self.config.secure {
@@ -185,10 +209,11 @@ impl Session {
         }
     }
 
-    /// Whether the peer has to answer HELLO: STP may lead to an old one (protocol.md section 4, step 3), which does not know
-    /// secure mode. On a serial line nothing else tells that somebody is there.
+    /// Whether the peer has to answer HELLO: STP may lead to an old one, unless it knows secure mode (protocol.md section 4,
+    /// step 3). On a serial line nothing else tells that somebody is there.
     pub(super) fn needs_hello(&self) -> bool {
-        self.config.serial || self.config.secure || self.config.framing != Some(Framing::Stp)
+        let is_new = self.config.secure && self.config.role == Role::Client;
+        self.config.serial || is_new || self.config.framing != Some(Framing::Stp)
     }
 
     /// HELLO has no answer, or none that can be read.

@@ -12,7 +12,9 @@ impl Session {
     pub(crate) fn held(&self) -> usize {
         let pending = self.deframer.as_ref().map_or(0, Deframer::pending);
         let records = self.records.as_ref().map_or(0, |records| records.held());
-        let parts = [pending, self.requests.parked_bytes(), self.inbox.bytes(), self.out.len(), records];
+        let rekey = self.rekey.as_ref().map_or(0, |rekey| rekey.pending().saturating_add(rekey.set_aside()));
+        let parts =
+            [pending, self.requests.parked_bytes(), self.inbox.bytes(), self.out.len(), records, rekey];
         parts.into_iter().fold(0, usize::saturating_add)
     }
 
@@ -32,6 +34,9 @@ impl Session {
         }
         if let Some(records) = &mut self.records {
             records.shrink();
+        }
+        if let Some(rekey) = &mut self.rekey {
+            rekey.shrink();
         }
         self.framer.shrink();
         if let Some(deframer) = &mut self.deframer {

@@ -34,6 +34,7 @@ mod pace;
 mod posts;
 mod receive;
 mod records;
+mod rekey;
 mod requests;
 mod reserved;
 mod restart;
@@ -66,6 +67,7 @@ use crate::session::hello::Agreement;
 use crate::session::pace::Pace;
 use crate::session::posts::Posts;
 use crate::session::records::Records;
+use crate::session::rekey::Rekey;
 use crate::session::requests::Requests;
 use crate::session::restart::Presence;
 use crate::session::secure::Handshake;
@@ -125,6 +127,8 @@ pub(crate) struct Session {
     handshake: Handshake,
     /// Set once the line is secure: frames travel in them.
     records: Option<Box<Records>>,
+    /// What there is beside them where they can be lost.
+    rekey: Option<Box<Rekey>>,
     /// The line carries whole messages.
     datagrams: bool,
     /// Frames that have come, whole or not, up to the second.
@@ -162,8 +166,15 @@ pub(crate) struct Session {
 impl Session {
     /// A session on a line that has just been opened. A client's first frames can be sent at once.
     pub(crate) fn new(config: Config, now: Instant) -> Self {
+        let mut session = Self::blank(config, now);
+        session.begin(now);
+        session
+    }
+
+    /// A session that has yet to begin.
+    fn blank(config: Config, now: Instant) -> Self {
         let limits = &config.limits;
-        let mut session = Self {
+        Self {
             deframer: config.framing.map(|framing| Deframer::new(framing, limits.max_frame)),
             framer: Framer::new(config.framing.unwrap_or(Framing::Length)),
             out: BytesMut::new(),
@@ -176,6 +187,7 @@ impl Session {
             level: None,
             handshake: Handshake::Idle,
             records: None,
+            rekey: config.rekeys(config.framing).then(Box::default),
             datagrams: false,
             frames: 0,
             calls: Calls::default(),
@@ -204,17 +216,21 @@ impl Session {
             counters: Counters::default(),
             presence: Presence::default(),
             config,
-        };
-        match session.config.role {
-            Role::Client => session.open(now),
-            Role::Server if session.config.serial && session.config.hello => session.greet(now),
-            Role::Server => session.restart_trust(now),
         }
-        if session.config.serial {
-            session.calls.count_from(session.first_message_id());
+    }
+
+    fn begin(&mut self, now: Instant) {
+        let Config { role, serial, hello, secure, legacy, .. } = self.config;
+        match role {
+            Role::Client => self.open(now),
+            // In secure mode it is the client that begins.
+            Role::Server if serial && hello && (legacy || !secure) => self.greet(now),
+            Role::Server => self.restart_trust(now),
         }
-        session.check_ready(now);
-        session
+        if serial || self.rekey.is_some() {
+            self.calls.count_from(self.first_message_id());
+        }
+        self.check_ready(now);
     }
 
     /// A client's session that has no line yet; calls wait for `reopen`.
@@ -232,20 +248,10 @@ impl Session {
     /// `input` for the next time.
     pub(crate) fn handle_input(&mut self, input: &mut BytesMut, now: Instant) {
         self.heartbeat.hear(input.len(), now);
-        self.take_input(input, now);
-        self.heartbeat.leave(input.len());
-    }
-
-    fn take_input(&mut self, input: &mut BytesMut, now: Instant) {
-        if self.records.is_none() {
+        if self.config.secure {
+            self.take_secure(input, now);
+        } else {
             self.take_frames(input, now);
-            if self.handshake.is_judged() && !input.is_empty() {
-                // Before the answer there is nothing that a client could say.
-                self.close(CloseReason::BytesBehindOffer);
-            }
-        }
-        if self.records.is_some() {
-            self.handle_records(input, now);
         }
         self.check_ready(now);
         match self.buffered(input) {
@@ -253,6 +259,24 @@ impl Session {
             0 if self.records.is_some() => self.pace.end(),
             0 => {}
             buffered => self.handle_begun(buffered, now),
+        }
+        self.heartbeat.leave(input.len());
+    }
+
+    /// The same where the line is secure, or can be.
+    fn take_secure(&mut self, input: &mut BytesMut, now: Instant) {
+        if self.rekey.is_some() {
+            self.handle_payloads(input, now);
+        } else if self.records.is_none() {
+            self.take_frames(input, now);
+            // Of STP that has just been detected what follows is taken otherwise.
+            if self.handshake.is_judged() && self.rekey.is_none() && !input.is_empty() {
+                // Before the answer there is nothing that a client could say.
+                self.close(CloseReason::BytesBehindOffer);
+            }
+        }
+        if self.records.is_some() && self.rekey.is_none() {
+            self.handle_records(input, now);
         }
     }
 
@@ -279,7 +303,10 @@ impl Session {
                     self.handle_piece(piece, now);
                 }
                 Ok(None) => break,
-                Err(error) => self.handle_framing_error(&error, now),
+                Err(error) => {
+                    self.handle_framing_error(&error, now);
+                    self.skip_frame(&error, input);
+                }
             }
         }
     }
@@ -287,8 +314,11 @@ impl Session {
     /// Bytes of the peer that have yet to become a message.
     fn buffered(&self, input: &BytesMut) -> usize {
         let pending = self.deframer.as_ref().map_or(0, Deframer::pending);
-        let opened = self.records.as_ref().map_or(0, |records| records.opened());
-        input.len().saturating_add(pending).saturating_add(opened)
+        // Where records can be lost, a frame is as slow as they are.
+        let records = self.records.as_ref().filter(|_| self.rekey.is_none() || !self.config.lossy);
+        let opened = records.map_or(0, |records| records.opened());
+        let outer = self.rekey.as_ref().map_or(0, |rekey| rekey.pending());
+        [pending, opened, outer].into_iter().fold(input.len(), usize::saturating_add)
     }
 
     /// Whether frames wait that have come, beside what is in the line's buffer.
@@ -448,7 +478,10 @@ impl Session {
             self.auth_unanswered(now);
         }
         if due(self.handshake.deadline()) {
-            self.handshake_unanswered();
+            self.handshake_unanswered(now);
+        }
+        if due(self.rekey_deadline()) {
+            self.handle_rekey_timeout(now);
         }
         if due(self.hello.deadline()) {
             self.hello_unanswered(now);
@@ -510,7 +543,9 @@ impl Session {
     /// The bytes to send.
     #[inline]
     pub(crate) fn poll_transmit(&mut self) -> &[u8] {
-        self.refill();
+        if self.records.is_some() {
+            self.refill();
+        }
         &self.out
     }
 
@@ -528,6 +563,7 @@ impl Session {
             self.auth.deadline(),
             self.hello.deadline(),
             self.handshake.deadline(),
+            self.rekey_deadline(),
             self.first_byte,
             self.trust,
             self.frame_deadline(),

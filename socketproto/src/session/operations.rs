@@ -41,7 +41,7 @@ impl Session {
     /// Bytes of frames that have been written since the line began.
     pub(super) fn written(&self) -> u64 {
         let waiting = self.records.as_ref().map_or(self.out.len() as u64, |records| records.unsent());
-        self.sent.saturating_add(waiting)
+        self.sent.saturating_add(waiting).saturating_add(self.set_aside() as u64)
     }
 
     /// Somebody wants a message: one that is there, or the next.

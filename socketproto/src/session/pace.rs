@@ -103,7 +103,7 @@ impl Session {
             return self.close(CloseReason::FrameTimeout { found, limit, rate: self.frame_rate() });
         }
         // The next one is found again.
-        if let Some(deframer) = &mut self.deframer {
+        if let Some(deframer) = self.line_deframer() {
             deframer.drop_frame();
         }
         self.pace = Pace::default();

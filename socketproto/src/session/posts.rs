@@ -43,6 +43,13 @@ impl Posts {
         self.unsent.push_back(Unsent { call, deadline, end });
     }
 
+    /// Messages that end behind this byte end at another place, that `move_end` says.
+    pub(super) fn move_ends(&mut self, behind: u64, move_end: impl Fn(u64) -> u64) {
+        for unsent in self.unsent.iter_mut().filter(|unsent| unsent.end > behind) {
+            unsent.end = move_end(unsent.end);
+        }
+    }
+
     /// The next message of which all bytes have been taken.
     pub(super) fn taken(&mut self, sent: u64) -> Option<CallKey> {
         self.unsent.front().filter(|unsent| unsent.end <= sent)?;

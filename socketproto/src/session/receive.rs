@@ -28,7 +28,10 @@ impl Session {
     /// Tells the framing of the peer from its first byte (protocol.md section 3).
     pub(super) fn detect(&mut self, first: u8) {
         match framing::detect(first) {
-            Some(Detected::Framing(framing)) => self.set_framing(framing),
+            Some(Detected::Framing(framing)) => {
+                self.set_framing(framing);
+                self.rekey = self.config.rekeys(Some(framing)).then(Box::default);
+            }
             _ => self.close(CloseReason::UnknownFraming(first)),
         }
     }
@@ -118,7 +121,7 @@ impl Session {
     }
 
     /// Whether a frame of a peer without trust is looked at. A serial line carries few.
-    fn takes_untrusted_frame(&mut self, now: Instant) -> bool {
+    pub(super) fn takes_untrusted_frame(&mut self, now: Instant) -> bool {
         let takes = self.config.serial || self.untrusted_frames.take(now);
         if !takes {
             self.close(CloseReason::TooManyFrames(self.config.limits.untrusted_frames));
@@ -126,7 +129,7 @@ impl Session {
         takes
     }
 
-    fn malformed(&mut self, reason: impl Into<Cow<'static, str>>, now: Instant) {
+    pub(super) fn malformed(&mut self, reason: impl Into<Cow<'static, str>>, now: Instant) {
         let reason = reason.into();
         count(&mut self.counters.malformed);
         debug!(%reason, "malformed frame dropped");

@@ -3,6 +3,7 @@
 use bytes::{Buf, BufMut, BytesMut};
 
 use crate::fault::FloorCharBoundary;
+use crate::framing::{Framer, Framing};
 use crate::secure::{Channel, Kind, MAX_RECORD, Refused, TAG};
 use crate::session::RETAINED;
 
@@ -12,13 +13,22 @@ const MAX_BODY: usize = MAX_RECORD - TAG - 1;
 /// The longest reason that a close record gives (protocol.md 5.2).
 const MAX_REASON: usize = 256;
 
-/// How a record's length is told.
+/// The same where a lost one has to be made up for by a new handshake, and where (1, 2) waits behind one: a second at
+/// 9,600 baud.
+const MAX_LOSSY_BODY: usize = 1023;
+
+/// How a payload of STP begins that is a record; no frame begins so.
+pub(super) const RECORD: u8 = 1;
+
+/// How records are told from each other.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Prefix {
     /// Two bytes, on a stream.
     Short,
     /// Four bytes, as of a frame: the line makes of it a message of its own.
     Long,
+    /// None: a record is a payload of STP behind its first byte, and may be lost.
+    Stp,
 }
 
 impl Prefix {
@@ -26,6 +36,7 @@ impl Prefix {
         match self {
             Self::Short => 2,
             Self::Long => 4,
+            Self::Stp => 1,
         }
     }
 
@@ -37,6 +48,7 @@ impl Prefix {
                 let length = u32::from_be_bytes(*input.first_chunk()?);
                 Some(usize::try_from(length).unwrap_or(usize::MAX))
             }
+            Self::Stp => input.len().checked_sub(self.len()),
         }
     }
 }
@@ -48,6 +60,8 @@ pub(super) struct Records {
     prefix: Prefix,
     /// Frames that wait to be sealed, behind the byte that says so.
     plain: BytesMut,
+    /// Bytes of the first of them that are sealed already, where records can be lost: it begins anew in the next session.
+    begun: usize,
     /// Bytes of the frames that are sealed, or were written in clear before, and have not left.
     in_flight: u64,
     /// Frames that have been opened and not been taken.
@@ -80,6 +94,7 @@ impl Records {
             channel,
             prefix,
             plain: BytesMut::new(),
+            begun: 0,
             in_flight: out.len() as u64,
             opened: BytesMut::new(),
             proved: false,
@@ -101,7 +116,7 @@ impl Records {
 
     /// Bytes of frames that have yet to be sealed.
     pub(super) fn unsealed(&self) -> usize {
-        self.plain.len().saturating_sub(1)
+        self.plain.len().saturating_sub(1).saturating_sub(self.begun)
     }
 
     /// Bytes that are held for the peer, sealed ones not counted.
@@ -137,6 +152,9 @@ impl Records {
 
     /// Seals the next record, where there is one: as much of what waits as it holds, so many frames share one.
     pub(super) fn refill(&mut self, out: &mut BytesMut) -> Result<(), Refused> {
+        if self.prefix == Prefix::Stp && self.unsealed() > 0 {
+            return self.refill_lossy(out);
+        }
         if self.plain.len() > 1 {
             let body = self.unsealed().min(MAX_BODY);
             let mut plain = std::mem::take(&mut self.plain);
@@ -163,11 +181,63 @@ impl Records {
         }
     }
 
+    /// The same where records can be lost: a frame is kept until it is sealed to its end.
+    fn refill_lossy(&mut self, out: &mut BytesMut) -> Result<(), Refused> {
+        let start = self.begun.saturating_add(1);
+        let end = start.saturating_add(self.unsealed().min(MAX_LOSSY_BODY));
+        let body = self.plain.get(start..end).unwrap_or_default();
+        let record = [&[Kind::Data as u8], body].concat();
+        self.in_flight = self.in_flight.saturating_add(body.len() as u64);
+        self.begun = self.begun.saturating_add(body.len());
+        let mut whole = 0_usize;
+        while let Some(length) = frame_length(self.plain.get(whole.saturating_add(1)..)) {
+            let next = whole.saturating_add(length);
+            if next > self.begun {
+                break;
+            }
+            whole = next;
+        }
+        self.plain.advance(whole);
+        self.begun = self.begun.saturating_sub(whole);
+        if self.plain.len() == 1 {
+            self.plain.clear();
+            if self.plain.try_reclaim(RETAINED + 1) {
+                self.plain = BytesMut::new();
+            }
+        }
+        self.seal(&record, out)
+    }
+
+    /// Ends this session for one that takes its place on a line that goes on: gives the frames that have not left as a
+    /// whole.
+    pub(super) fn succeed(&mut self, mut before: Self) -> BytesMut {
+        self.in_flight = before.in_flight;
+        before.plain.split_off(before.plain.len().min(1))
+    }
+
+    /// Bytes of the frames that it has sealed and that have not left.
+    pub(super) fn in_flight(&self) -> u64 {
+        self.in_flight
+    }
+
+    /// Bytes of its first frame that a session which takes its place seals once more.
+    pub(super) fn begun(&self) -> usize {
+        self.begun
+    }
+
     fn seal(&mut self, plain: &[u8], out: &mut BytesMut) -> Result<(), Refused> {
         let length = plain.len().saturating_add(TAG);
         match self.prefix {
             Prefix::Short => out.put_u16(u16::try_from(length).map_err(|_| Refused)?),
             Prefix::Long => out.put_u32(u32::try_from(length).map_err(|_| Refused)?),
+            Prefix::Stp => {
+                let channel = &mut self.channel;
+                let sealed = Framer::new(Framing::Stp).frame(out, |payload| {
+                    payload.put_u8(RECORD);
+                    channel.seal(plain, payload)
+                });
+                return sealed.map(drop);
+            }
         }
         self.channel.seal(plain, out)
     }
@@ -222,4 +292,10 @@ impl Records {
             self.plain = BytesMut::new();
         }
     }
+}
+
+/// The length of the frame that begins here, with its prefix.
+fn frame_length(frames: Option<&[u8]>) -> Option<usize> {
+    let length = u32::from_be_bytes(*frames?.first_chunk()?);
+    Some(usize::try_from(length).unwrap_or(usize::MAX).saturating_add(size_of::<u32>()))
 }

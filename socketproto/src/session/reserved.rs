@@ -200,7 +200,7 @@ impl Session {
         let answer = Hello::data(&self.config.session, &self.config.limits);
         self.respond(&origin, Status::OKAY, answer.as_str(), now);
         // On a serial line it tells as much as an answer.
-        if self.hello == Exchange::Off || (self.config.serial && self.hello != Exchange::Done) {
+        if self.hello == Exchange::Off || (self.is_endless() && self.hello != Exchange::Done) {
             self.agree(&hello, now);
         }
     }
@@ -209,12 +209,12 @@ impl Session {
         // On a serial line the answer may come when it is no longer expected.
         let asked = match self.hello {
             Exchange::Asked { .. } => true,
-            Exchange::Off => self.config.serial && self.config.hello,
+            Exchange::Off => self.is_endless() && self.config.hello,
             Exchange::Done => false,
         };
         let hello = data.decode_object::<Hello>().ok().filter(|_| header.status.is_okay());
         match hello.filter(|_| header.data_id == DataId::HELLO) {
-            Some(hello) if (asked || self.config.serial) && hello.session == *self.config.session => {
+            Some(hello) if (asked || self.is_endless()) && hello.session == *self.config.session => {
                 self.echoed();
             }
             Some(hello) if self.is_restart(&hello.session) => {

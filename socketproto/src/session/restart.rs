@@ -18,6 +18,7 @@ use crate::message::{Header, Json, Message};
 use crate::session::budget::after;
 use crate::session::event::CloseReason;
 use crate::session::hello::Hello;
+use crate::session::secure::NO_SECURE_MODE;
 use crate::session::{Config, Exchange, LOGIN_TIMEOUT, Role, Session};
 
 /// The waits between the first HELLOs, which so leave at 0, 1, 2 and 4 s (protocol.md section 4).
@@ -49,15 +50,41 @@ pub(super) struct Presence {
     news: Option<Box<(Header, Json, Format)>>,
 }
 
+impl Presence {
+    /// Whether somebody has said HELLO.
+    pub(super) fn has_met(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// Records have begun, or begin anew: HELLO is said in them.
+    pub(super) fn begin_session(&mut self) {
+        (self.greetings, self.heard, self.refused) = (0, true, false);
+    }
+
+    /// Whether a proof of this side has been refused before; it has been now.
+    pub(super) fn was_refused(&mut self) -> bool {
+        std::mem::replace(&mut self.refused, true)
+    }
+}
+
+/// How long an answer is waited for that such a line can lose, after so many attempts.
+pub(super) fn wait_for_answer(attempts: usize) -> Duration {
+    FIRST_WAITS.get(attempts).copied().unwrap_or(FURTHER_WAIT)
+}
+
 impl Session {
     /// Says HELLO, and when to do so again.
     pub(super) fn greet(&mut self, now: Instant) {
+        let waits = match &self.records {
+            None => !self.out.is_empty(),
+            Some(records) => records.unsealed() > 0,
+        };
         // Not while the last one has yet to leave.
-        if self.out.is_empty() {
+        if !waits || self.hello == Exchange::Off {
             let data = Hello::data(&self.config.session, &self.config.limits);
             self.ask(ServiceId::HELLO_REQUEST, DataId::HELLO, &data, now);
         }
-        let wait = FIRST_WAITS.get(self.presence.greetings).copied().unwrap_or(FURTHER_WAIT);
+        let wait = wait_for_answer(self.presence.greetings);
         self.presence.greetings = self.presence.greetings.saturating_add(1);
         self.hello = Exchange::Asked { deadline: after(now, wait.saturating_add(self.own_delay())) };
     }
@@ -83,10 +110,15 @@ impl Session {
 
     /// HELLO has had no answer in time.
     pub(super) fn hello_unanswered(&mut self, now: Instant) {
-        if !self.config.serial {
+        if !self.is_endless() {
             return self.hello_failed();
         }
-        if self.config.role == Role::Server && self.presence.greetings > FIRST_WAITS.len() {
+        let is_last = self.presence.greetings > FIRST_WAITS.len();
+        if is_last && !self.config.serial {
+            // The line is not all that there is: another may lead to somebody.
+            return self.hello_failed();
+        }
+        if self.config.role == Role::Server && is_last {
             // A client says HELLO when it comes, and is asked when it says anything else.
             self.hello = Exchange::Off;
             return;
@@ -96,8 +128,10 @@ impl Session {
 
     /// Somebody is there who has not said HELLO, or whose HELLO got lost.
     pub(super) fn greet_stranger(&mut self, now: Instant) {
+        // In secure mode it is the client that begins, and a stranger in clear is none of it.
+        let is_mute = self.config.secure && !self.config.legacy && self.records.is_none();
         let Config { serial, hello, .. } = self.config;
-        if serial && hello && self.hello == Exchange::Off && self.closed.is_none() {
+        if serial && hello && !is_mute && self.hello == Exchange::Off && self.closed.is_none() {
             self.greet(now);
         }
     }
@@ -144,7 +178,7 @@ impl Session {
     /// The server says that the key is wrong. On a serial line it may have lost the seed by a restart, or have been asked
     /// for another one meanwhile: once more then.
     pub(super) fn key_refused(&mut self, now: Instant) {
-        if self.config.serial && !std::mem::replace(&mut self.presence.refused, true) {
+        if self.config.serial && !self.presence.was_refused() {
             return self.begin_login(after(now, LOGIN_TIMEOUT), now);
         }
         self.login_failed("the secret is wrong");
@@ -152,18 +186,20 @@ impl Session {
 
     /// The peer has said who it is, for the first time on this line.
     pub(super) fn meet(&mut self, hello: &Hello, now: Instant) {
-        if !self.config.serial {
+        if !self.is_endless() {
             return;
         }
-        self.presence.session = Some(hello.session.as_str().into());
-        if self.config.role == Role::Client && self.config.hello {
+        let known = self.presence.session.replace(hello.session.as_str().into());
+        self.confirm(now);
+        let is_new = known.is_none() && self.channel == Exchange::Off;
+        if is_new && self.config.role == Role::Client && self.config.hello {
             self.introduce(now);
         }
     }
 
     /// The HELLO is our own.
     pub(super) fn echoed(&mut self) {
-        if !self.config.serial {
+        if !self.is_endless() {
             return self.close(CloseReason::Echo);
         }
         // Nobody else has been heard by it.
@@ -175,17 +211,18 @@ impl Session {
 
     /// Whether what carries this session is of another one than what was said so far.
     pub(super) fn is_restart(&self, session: &str) -> bool {
-        self.config.serial
+        self.is_endless()
             && match &self.presence.session {
                 Some(known) => **known != *session,
-                // Nobody said HELLO, and somebody is trusted: not necessarily this one.
-                None => self.auth.is_trusted(),
+                // Nobody said HELLO, and somebody is trusted: not necessarily this one, unless what it says proves it.
+                None => self.auth.is_trusted() && self.records.is_none(),
             }
     }
 
     /// Whether the server has forgotten that it trusts us: an answer of its gate, which has no data.
     pub(super) fn is_forgotten(&self, header: &Header, data: &Json) -> bool {
         self.config.serial
+            && self.records.is_none()
             && self.config.role == Role::Client
             && header.status == Status::AUTHENTICATION_REQUIRED
             && data.is_null()
@@ -202,7 +239,12 @@ impl Session {
     /// Begins with what ended the session before.
     pub(super) fn succeed(&mut self, before: &mut Self, now: Instant) {
         self.presence.echoes = before.presence.echoes;
-        if let Some(news) = before.presence.news.take() {
+        let news = before.presence.news.take();
+        let is_hello = |header: &Header| {
+            matches!(header.service_id, ServiceId::HELLO_REQUEST | ServiceId::HELLO_RESPONSE)
+        };
+        self.inherit(before, news.as_ref().is_some_and(|news| is_hello(&news.0)), now);
+        if let Some(news) = news {
             let (header, data, format) = *news;
             self.presence.heard = true;
             self.format = format;
@@ -220,6 +262,7 @@ impl Session {
         let Presence { heard, echoes, .. } = self.presence;
         match self.hello {
             _ if !heard || echoes => CloseReason::NoAnswer { echoes },
+            _ if self.rekey.is_some() && self.records.is_none() => CloseReason::PeerTooOld(NO_SECURE_MODE),
             Exchange::Asked { .. } => CloseReason::PeerTooOld("the peer does not answer HELLO"),
             _ => CloseReason::AuthenticationFailed("the server did not answer the authentication"),
         }

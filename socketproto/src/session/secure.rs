@@ -29,7 +29,7 @@ use crate::session::requests::Origin;
 use crate::session::{Role, Session};
 
 /// How long a client waits for the server's part of the handshake (protocol.md 5.2).
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The handshake of one line.
 #[derive(Debug, Default)]
@@ -79,6 +79,9 @@ impl Session {
             return self.close(CloseReason::Transport(NO_RANDOM.to_owned()));
         };
         let data = Json::encode(&offer).unwrap_or_default();
+        if self.rekey.is_some() {
+            return self.offer_in_clear(initiator, data, now);
+        }
         self.ask(ServiceId::AUTH_REQUEST, DataId::AUTH_SECURE, &data, now);
         let deadline = after(now, HANDSHAKE_TIMEOUT);
         self.handshake = Handshake::Offered { initiator: Box::new(initiator), deadline };
@@ -86,6 +89,9 @@ impl Session {
 
     /// The server's answer.
     pub(super) fn handle_accepted(&mut self, header: &Header, data: &Json, now: Instant) {
+        if self.rekey.is_some() {
+            return self.handle_answer_in_clear(header, data, now);
+        }
         let (initiator, deadline) = match std::mem::take(&mut self.handshake) {
             Handshake::Offered { initiator, deadline } => (initiator, deadline),
             // Nobody was asked yet, or has answered already.
@@ -111,7 +117,10 @@ impl Session {
     }
 
     /// The server has not done its part in time.
-    pub(super) fn handshake_unanswered(&mut self) {
+    pub(super) fn handshake_unanswered(&mut self, now: Instant) {
+        if self.rekey.is_some() {
+            return self.attempt_unanswered(now);
+        }
         let reason = match self.handshake {
             Handshake::Unproved { .. } => CloseReason::WrongSecret,
             _ => CloseReason::PeerTooOld(NO_SECURE_MODE),
@@ -125,6 +134,9 @@ impl Session {
     pub(super) fn handle_offer(&mut self, header: &Header, data: &Json, format: Format, now: Instant) {
         let origin = origin(ServiceId::AUTH_RESPONSE, header, format);
         let offer = data.decode_object::<Offer>().ok().filter(Offer::is_acceptable);
+        if self.rekey.is_some() {
+            return self.handle_offer_in_clear(origin, offer, now);
+        }
         match offer.filter(|_| self.frames == 1 && self.records.is_none()) {
             Some(offer) => {
                 self.begin_login_time(now);
@@ -138,6 +150,9 @@ impl Session {
     /// The authenticator has judged the client's offer.
     pub(super) fn accept(&mut self, judged: Option<Result<(Channel, Accepted), Refused>>, now: Instant) {
         let Handshake::Judged(origin) = std::mem::take(&mut self.handshake) else { return };
+        if self.rekey.is_some() {
+            return self.accept_in_clear(&origin, judged, now);
+        }
         match judged {
             Some(Ok((channel, accepted))) => {
                 let data = Json::encode(&accepted).unwrap_or_default();
@@ -163,6 +178,7 @@ impl Session {
 
     /// Whether a message belongs to what may be said now. A client in secure mode neither hears nor says anything in clear but
     /// the handshake: whoever is there has proved nothing.
+    #[inline]
     pub(super) fn is_of_this_time(&self, service_id: ServiceId, data_id: DataId) -> bool {
         let is_clear = self.config.secure && self.config.role == Role::Client && self.records.is_none();
         !is_clear || (service_id, data_id) == (ServiceId::AUTH_RESPONSE, DataId::AUTH_SECURE)
@@ -218,11 +234,8 @@ impl Session {
     }
 
     /// The other side has proved that it knows the secret, now and here.
-    fn prove(&mut self, now: Instant) {
-        self.handshake = Handshake::Idle;
-        self.auth.trust();
-        self.level = Some(Level::Secure);
-        self.trust = None;
+    pub(super) fn prove(&mut self, now: Instant) {
+        self.trust_peer();
         debug!("secure mode");
         if self.config.role == Role::Client {
             self.greet_server(now);
@@ -230,9 +243,17 @@ impl Session {
         self.check_ready(now);
     }
 
+    pub(super) fn trust_peer(&mut self) {
+        self.handshake = Handshake::Idle;
+        self.auth.trust();
+        self.level = Some(Level::Secure);
+        self.trust = None;
+    }
+
     /// Seals what waits, once what was sealed before has left.
     pub(super) fn refill(&mut self) {
-        if let Some(records) = self.records.as_mut().filter(|_| self.out.is_empty())
+        let is_due = self.out.is_empty() && !self.holds_back();
+        if let Some(records) = self.records.as_mut().filter(|_| is_due)
             && records.refill(&mut self.out).is_err()
         {
             self.close(CloseReason::BadRecord);
@@ -244,7 +265,7 @@ impl Session {
 const NOT_FIRST: &str = "a handshake that is malformed, or does not come first";
 
 /// What a client says of a server that does not answer as one of this protocol.
-const NO_SECURE_MODE: &str = "the peer does not know secure mode";
+pub(super) const NO_SECURE_MODE: &str = "the peer does not know secure mode";
 
 /// What keeps a handshake from being begun or answered.
-const NO_RANDOM: &str = "the operating system gives no random numbers for the handshake";
+pub(super) const NO_RANDOM: &str = "the operating system gives no random numbers for the handshake";

@@ -33,9 +33,14 @@ impl Session {
 
     /// Whether another session follows at once on the same line, since that has no end of its own.
     pub(crate) fn begins_again(&self) -> bool {
-        match self.closed {
-            Some(CloseReason::PeerRestarted) => true,
-            Some(CloseReason::HeartbeatTimeout(_)) => self.config.serial,
+        self.closed.as_ref().is_some_and(|reason| self.keeps_line(reason))
+    }
+
+    /// The same of a session that ends for this reason.
+    pub(super) fn keeps_line(&self, reason: &CloseReason) -> bool {
+        match reason {
+            CloseReason::PeerRestarted | CloseReason::PeerLeft(_) => true,
+            CloseReason::HeartbeatTimeout(_) => self.config.serial,
             _ => false,
         }
     }
@@ -53,7 +58,14 @@ impl Session {
     /// Bytes that wait to be sent.
     #[inline]
     pub(crate) fn unsent(&self) -> usize {
-        self.out.len().saturating_add(self.records.as_ref().map_or(0, |records| records.unsealed()))
+        let unsealed = self.records.as_ref().map_or(0, |records| records.unsealed());
+        self.out.len().saturating_add(unsealed).saturating_add(self.set_aside())
+    }
+
+    /// Bytes of them that wait until the peer has said who it is.
+    #[inline]
+    pub(super) fn set_aside(&self) -> usize {
+        self.rekey.as_ref().map_or(0, |rekey| rekey.set_aside())
     }
 
     /// How the peer was authenticated; none where it was not, or by a certificate alone.
@@ -106,6 +118,8 @@ impl Session {
     pub(crate) fn write_deadline(&self) -> Option<Instant> {
         // Where nobody has been heard yet, nobody has to read.
         let progress = self.progress.filter(|_| self.presence.heard || !self.config.serial);
+        // What is held back does not wait for a reader.
+        let progress = progress.filter(|_| self.rekey.is_none() || !self.out.is_empty());
         progress.map(|progress| after(progress, self.config.limits.write_timeout))
     }
 }

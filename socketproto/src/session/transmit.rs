@@ -199,6 +199,9 @@ impl Session {
             .or_else(|_| self.send(&header, b"null", origin.format, now));
         match told {
             Ok(()) => breach.into_iter().for_each(|breach| self.note(breach)),
+            Err(_) if self.config.serial && self.rekey.is_some() && self.records.is_none() => {
+                // Whoever asks in clear does not end the line of those who know the secret.
+            }
             // Not even the bare status fits: the peer does not take what it asked for.
             Err(error) => self.close(match error {
                 NotSent::TooLarge { size: found, max_frame: limit } => {
@@ -241,10 +244,13 @@ impl Session {
         let max_frame = self.agreement.max_frame;
         let nesting = self.config.limits.max_nesting;
         let mut bytes = 0;
-        let out = match &mut self.records {
-            None => &mut self.out,
-            Some(records) => records.plain(),
+        let stash = self.rekey.as_mut().filter(|_| self.records.is_some());
+        let out = match (stash.and_then(|rekey| rekey.stash_for(header)), &mut self.records) {
+            (Some(stash), _) => stash,
+            (None, Some(records)) => records.plain(),
+            (None, None) => &mut self.out,
         };
+        let before = out.len();
         self.framer.frame(out, |frame| {
             let start = frame.len();
             frame::encode_within(nesting, format, header, data, frame)?;
@@ -258,8 +264,10 @@ impl Session {
             }
             Ok(())
         })?;
+        let framed = out.len().saturating_sub(before);
         trace!(message = %self.config.dispatch.describe(header), bytes, "sent");
         self.progress.get_or_insert(now);
+        self.note_ahead(header, framed);
         Ok(())
     }
 }

@@ -19,6 +19,8 @@ mod opening;
 mod operations;
 mod pace;
 mod pair;
+#[cfg(feature = "secure")]
+mod rekey;
 mod restart;
 mod restart_pair;
 #[cfg(feature = "secure")]

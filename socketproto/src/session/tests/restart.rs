@@ -95,6 +95,14 @@ fn a_server_says_hello_four_times_and_calls_nobody_who_has_not() {
 }
 
 #[test]
+fn a_stranger_is_greeted_also_behind_an_answer() {
+    let mut line = Line::open(config(Role::Server).serial(), &hello());
+    line.wait(3600 * SECOND, &[hello().as_str(); 3].join(" | "));
+    // It has an answer at once, which has yet to leave.
+    line.tell("10/9", &format!("11/9 s4 | {}", hello()));
+}
+
+#[test]
 fn an_answer_to_hello_is_taken_however_late_it_comes() {
     let mut line = Line::open(config(Role::Server).serial(), &hello());
     line.wait(3600 * SECOND, &[hello().as_str(); 3].join(" | "));

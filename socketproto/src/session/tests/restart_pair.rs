@@ -1,8 +1,10 @@
 //! Two sessions on a serial line that loses and garbles bytes, and whose ends restart at any moment: no call ever gets
-//! another's answer, each ends once, and when the line is sound again calls are answered.
+//! another's answer, each ends once, and when the line is sound again calls are answered. In secure mode somebody plays
+//! back what was sent before, and says things in clear: nothing runs but what an end has asked for, and that once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -38,6 +40,8 @@ enum Act {
     Wait {
         time: Duration,
     },
+    /// All that is on its way arrives, and what it leads to.
+    Carry,
     /// The process ends and another takes its place; what it had not sent is gone.
     Restart {
         at: usize,
@@ -46,7 +50,30 @@ enum Act {
     Replug {
         at: usize,
     },
+    /// Something that this end has said before is on the line once more.
+    Replay {
+        from: usize,
+        which: Index,
+    },
+    /// Somebody says something in clear, as if this end did.
+    Forge {
+        from: usize,
+        which: Index,
+    },
 }
+
+/// What anybody can say. Neither a refusal nor what gets one: before a session lives it ends the line, for the user has to
+/// hear of a wrong secret.
+const FORGED: [&str; 8] = [
+    "1/2 s3",
+    "1/2 {\"suite\":\"NNpsk0-25519-CCP-SHA256\",\"m\":\"\"}",
+    "hello/0 {\"session\":\"00000000000000cc\",\"features\":[],\"max_frame\":9,\"max_in_flight\":1}",
+    "hello-answer/0 {\"session\":\"00000000000000cc\",\"features\":[],\"max_frame\":9,\"max_in_flight\":1}",
+    "10/1 0",
+    "11/1 0",
+    "0/0",
+    "1/1 true",
+];
 
 fn act() -> impl Strategy<Value = Act> {
     let end = 0..2_usize;
@@ -58,8 +85,11 @@ fn act() -> impl Strategy<Value = Act> {
         10 => (end.clone(), bytes).prop_map(|(from, bytes)| Act::Arrive { from, bytes }),
         2 => (end.clone(), any::<Index>(), any::<u8>()).prop_map(|(from, which, kind)| Act::Hit { from, which, kind }),
         4 => (1..3_000_u64).prop_map(|millis| Act::Wait { time: Duration::from_millis(millis) }),
+        3 => Just(Act::Carry),
         1 => end.clone().prop_map(|at| Act::Restart { at }),
-        1 => end.prop_map(|at| Act::Replug { at }),
+        1 => end.clone().prop_map(|at| Act::Replug { at }),
+        2 => (end.clone(), any::<Index>()).prop_map(|(from, which)| Act::Replay { from, which }),
+        1 => (end, any::<Index>()).prop_map(|(from, which)| Act::Forge { from, which }),
     ]
 }
 
@@ -71,29 +101,44 @@ struct End {
     /// What is on the line to the other end.
     wire: BytesMut,
     running: Vec<(RequestId, String)>,
+    /// What it has said.
+    said: Vec<Bytes>,
+    recorder: Deframer,
+}
+
+/// What both ends prove, and how.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Proof {
+    Nothing,
+    Key,
+    Records,
 }
 
 struct Pair {
     ends: [End; 2],
-    secret: bool,
+    proof: Proof,
     now: Instant,
     /// The calls that are not over, with the end that made them.
     open: BTreeMap<CallKey, usize>,
     next: u64,
     answered: usize,
+    /// The calls that were made and have yet to run, with the end that made them.
+    unrun: BTreeSet<(usize, String)>,
 }
 
 impl Pair {
-    fn new(secret: bool) -> Self {
+    fn new(proof: Proof) -> Self {
         let now = Instant::now();
         let ends = [0, 1].map(|at| End {
-            session: Session::new(serial(at, secret, 0), now),
+            session: Session::new(serial(at, proof, 0), now),
             input: BytesMut::new(),
             authenticator: Authenticator::default(),
             wire: BytesMut::new(),
             running: Vec::new(),
+            said: Vec::new(),
+            recorder: Deframer::new(Framing::Stp, Limits::MAX_MAX_FRAME),
         });
-        Self { ends, secret, now, open: BTreeMap::new(), next: 1, answered: 0 }
+        Self { ends, proof, now, open: BTreeMap::new(), next: 1, answered: 0, unrun: BTreeSet::new() }
     }
 
     fn act(&mut self, act: &Act) {
@@ -122,14 +167,36 @@ impl Pair {
             }
             Act::Hit { .. } => {}
             Act::Wait { time } => self.wait(time),
+            Act::Carry => while self.carry() > 0 {},
             Act::Restart { at } => self.restart(at),
             Act::Replug { at } => self.replug(at),
+            // In clear anybody can say anything.
+            Act::Replay { .. } | Act::Forge { .. } if self.proof != Proof::Records => {}
+            Act::Replay { from, which } => {
+                let said = &self.ends[from].said;
+                if !said.is_empty() {
+                    let said = said[which.index(said.len())].clone();
+                    self.put(from, &said);
+                }
+            }
+            Act::Forge { from, which } => {
+                let forged = message(FORGED[which.index(FORGED.len())]);
+                let mut frame = BytesMut::new();
+                frame::encode(Format::Json, forged.header(), forged.json().as_str(), &mut frame).unwrap();
+                self.put(from, &frame);
+            }
         }
+    }
+
+    /// Puts a payload on the line from this end.
+    fn put(&mut self, from: usize, payload: &[u8]) {
+        Framer::new(Framing::Stp).frame(&mut self.ends[from].wire, put(payload)).unwrap();
     }
 
     fn call(&mut self, from: usize, data_id: u32) {
         let call = self.next;
         self.next += 1;
+        self.unrun.insert((from, call.to_string()));
         self.open.insert(call, from);
         let new = new_call(call, &format!("10/{data_id} {call}"), 10 * SECOND);
         self.ends[from].session.handle_call(new, self.now);
@@ -147,6 +214,12 @@ impl Pair {
         let ready = end.session.poll_transmit();
         let bytes = bytes.min(ready.len());
         end.wire.extend_from_slice(&ready[..bytes]);
+        let mut recorded = BytesMut::from(&ready[..bytes]);
+        while let Some(piece) = end.recorder.decode(&mut recorded).unwrap() {
+            if let Piece::Frame(frame) = piece {
+                end.said.push(frame);
+            }
+        }
         end.session.handle_sent(bytes, self.now);
         bytes
     }
@@ -157,6 +230,11 @@ impl Pair {
         self.ends[1 - from].input.extend_from_slice(&arrived);
         self.drive(1 - from);
         bytes
+    }
+
+    /// Gives the bytes that have moved.
+    fn carry(&mut self) -> usize {
+        (0..2).map(|at| self.send(at, usize::MAX) + self.arrive(at, usize::MAX)).sum()
     }
 
     fn wait(&mut self, time: Duration) {
@@ -177,7 +255,7 @@ impl Pair {
         let count = self.next;
         self.next += 1;
         let end = &mut self.ends[at];
-        end.session = Session::new(serial(at, self.secret, count), self.now);
+        end.session = Session::new(serial(at, self.proof, count), self.now);
         end.input.clear();
         end.running.clear();
         self.drive(at);
@@ -211,6 +289,10 @@ impl Pair {
                     }
                     Event::Dispatch(incoming) => {
                         let number = incoming.data.as_str().to_owned();
+                        assert!(
+                            self.unrun.remove(&(1 - at, number.clone())) || self.proof != Proof::Records,
+                            "nobody has asked for it, or it has run already"
+                        );
                         self.ends[at].running.push((incoming.request, number));
                     }
                     Event::Completed { call, outcome } => self.completed(at, call, &outcome),
@@ -240,8 +322,7 @@ impl Pair {
         let end = self.now + time;
         while self.now < end {
             loop {
-                let moved: usize =
-                    (0..2).map(|at| self.send(at, usize::MAX) + self.arrive(at, usize::MAX)).sum();
+                let moved = self.carry();
                 let answering = (0..2).find(|at| !self.ends[*at].running.is_empty());
                 match answering {
                     Some(at) => self.reply(at, 0),
@@ -255,7 +336,7 @@ impl Pair {
 }
 
 /// What an end is: each start of it has a session of its own.
-fn serial(at: usize, secret: bool, count: u64) -> Config {
+fn serial(at: usize, proof: Proof, count: u64) -> Config {
     let role = [Role::Client, Role::Server][at];
     let mut dispatch = Dispatch::new();
     for data_id in 1..4 {
@@ -265,21 +346,28 @@ fn serial(at: usize, secret: bool, count: u64) -> Config {
     Config {
         // As random ones, the digits tell ends and starts apart.
         session: format!("{:08x}{count:06x}{at:02x}", (count + 1) * 1_000_003 % 0xffff_fffb).into(),
-        secret,
-        legacy: secret,
+        secret: proof != Proof::Nothing,
+        secure: proof == Proof::Records,
+        legacy: proof == Proof::Key,
         dispatch: Arc::new(dispatch),
         ..config(role).serial()
     }
+}
+
+fn proof() -> impl Strategy<Value = Proof> {
+    let proofs = [Proof::Nothing, Proof::Key, Proof::Records];
+    // Without secure mode there are no records.
+    (0..if cfg!(feature = "secure") { 3 } else { 2_usize }).prop_map(move |which| proofs[which])
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
     #[test]
     fn whatever_a_serial_line_and_its_ends_do_no_answer_is_anothers_and_calls_work_again(
-        secret in any::<bool>(),
+        proof in proof(),
         script in proptest::collection::vec(act(), 0..200),
     ) {
-        let mut pair = Pair::new(secret);
+        let mut pair = Pair::new(proof);
         for act in &script {
             pair.act(act);
         }

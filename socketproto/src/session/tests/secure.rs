@@ -22,7 +22,7 @@ impl Authenticator {
 /// One end, and what it has told.
 pub(super) struct End {
     pub(super) session: Session,
-    authenticator: Authenticator,
+    pub(super) authenticator: Authenticator,
     pub(super) input: BytesMut,
     /// Requests that ran, outcomes of calls.
     pub(super) told: Vec<String>,
@@ -66,6 +66,11 @@ impl End {
                     }
                     other => self.told.push(show_event(other)),
                 }
+            }
+            if self.session.begins_again() {
+                self.told.extend(self.reason().map(|reason| format!("end: {reason}")));
+                self.session.reopen(now);
+                continue;
             }
             let bytes = self.session.poll_transmit().to_vec();
             if bytes.is_empty() {
