@@ -213,7 +213,7 @@ fn e_15_a_line_that_is_cut_is_told_from_one_that_is_closed() {
 
     let (authority, tls) = localhost();
     for (scheme, level, cut) in [
-        ("tls", Level::Secure, WITHOUT),
+        ("tls", Level::Secure, CUT),
         ("tls", Level::Legacy, WITHOUT),
         ("tcp", Level::Secure, CUT),
         ("tcp", Level::Legacy, "closed by the peer"),
