@@ -268,7 +268,7 @@ impl Session {
         if self.rekey.is_some() {
             self.handle_payloads(input, now);
         } else if self.records.is_none() {
-            self.take_frames(input, now);
+            self.take_secure_frames(input, now);
             // Of STP that has just been detected what follows is taken otherwise.
             if self.handshake.is_judged() && self.rekey.is_none() && !input.is_empty() {
                 // Before the answer there is nothing that a client could say.
@@ -280,8 +280,14 @@ impl Session {
         }
     }
 
+    /// The same apart from the way of frames in clear, which is to be as short as it can.
+    #[inline(never)]
+    fn take_secure_frames(&mut self, input: &mut BytesMut, now: Instant) {
+        self.take_frames(input, now);
+    }
+
     /// Takes frames while they may be judged. What follows the one that begins secure mode are records.
-    #[inline]
+    #[inline(always)]
     fn take_frames(&mut self, input: &mut BytesMut, now: Instant) {
         let in_records = self.records.is_some();
         while self.wants_input() && in_records == self.records.is_some() {

@@ -148,7 +148,11 @@ impl Session {
     }
 
     fn handle_payload(&mut self, payload: Bytes, now: Instant) {
-        let is_record = payload.first() == Some(&RECORD);
+        // Where a connection has an end, the server has not forgotten anybody who could send one.
+        let has_session =
+            self.records.is_some() || self.rekey.as_ref().is_some_and(|rekey| rekey.candidate.is_some());
+        let may_be_one = has_session || self.config.serial || self.config.role == Role::Client;
+        let is_record = may_be_one && payload.first() == Some(&RECORD);
         if !is_record && self.config.role == Role::Server && self.records.is_none() {
             // Somebody who needs no trust, or speaks Legacy.
             return self.handle_piece(Piece::Frame(payload), now);
@@ -243,7 +247,7 @@ impl Session {
         let Some(records) = &mut self.records else { return };
         let mut frames = records.take_opened();
         self.skip(0, &mut frames);
-        self.take_frames(&mut frames, now);
+        self.take_secure_frames(&mut frames, now);
         if let Some(records) = &mut self.records {
             records.put_back(frames);
         }

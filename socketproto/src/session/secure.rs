@@ -209,7 +209,7 @@ impl Session {
     pub(super) fn handle_records(&mut self, input: &mut BytesMut, now: Instant) {
         let mut frames = self.records.as_mut().map(|records| records.take_opened()).unwrap_or_default();
         loop {
-            self.take_frames(&mut frames, now);
+            self.take_secure_frames(&mut frames, now);
             if !self.wants_input() || !self.open_record(input, &mut frames, now) {
                 break;
             }
