@@ -148,11 +148,7 @@ impl Session {
     }
 
     fn handle_payload(&mut self, payload: Bytes, now: Instant) {
-        // Where a connection has an end, the server has not forgotten anybody who could send one.
-        let has_session =
-            self.records.is_some() || self.rekey.as_ref().is_some_and(|rekey| rekey.candidate.is_some());
-        let may_be_one = has_session || self.config.serial || self.config.role == Role::Client;
-        let is_record = may_be_one && payload.first() == Some(&RECORD);
+        let is_record = payload.first() == Some(&RECORD) && self.awaits_record();
         if !is_record && self.config.role == Role::Server && self.records.is_none() {
             // Somebody who needs no trust, or speaks Legacy.
             return self.handle_piece(Piece::Frame(payload), now);
@@ -187,6 +183,13 @@ impl Session {
             Err(FrameError::TooDeep { .. }) => self.malformed("nested too deep", now),
             Err(FrameError::Checksum { .. }) => count(&mut self.counters.checksum),
         }
+    }
+
+    /// Whether the peer may think that there is a session: also of one that this side has lost, or never had.
+    fn awaits_record(&self) -> bool {
+        let has_candidate = self.rekey.as_ref().is_some_and(|rekey| rekey.candidate.is_some());
+        let may_be_lost = self.config.lossy && self.level.is_none();
+        self.config.role == Role::Client || self.records.is_some() || has_candidate || may_be_lost
     }
 
     /// Tries the session that is about to begin first, then the live one.

@@ -260,6 +260,24 @@ fn a_server_says_once_a_second_that_a_record_does_not_open() {
 }
 
 #[test]
+fn what_looks_like_a_record_is_malformed_where_there_can_be_none() {
+    let stp = |config: Config| Config { legacy: config.role == Role::Server, ..config.framing(Framing::Stp) };
+    for lossy in [false, true] {
+        let mut line = Line2::new(|config| Config { lossy, ..stp(config) });
+        line.server.input.extend_from_slice(b":<\x01whatever it is:>");
+        let hint: &[&str] = if lossy { &["1/2 s3"] } else { &[] };
+        assert_eq!(read(&line.server.turn(line.now)), hint);
+        line.say(1, "0/0");
+        line.say(1, &format!("0/1 \"{}\"", key(&seed(1))));
+        line.server.turn(line.now);
+        assert_eq!(line.server.session.level(), Some(Level::Legacy));
+        line.server.input.extend_from_slice(b":<\x01whatever it is:>");
+        assert_eq!(line.server.turn(line.now), b"");
+        assert_eq!(line.server.session.counters.malformed, 2 - u64::from(lossy));
+    }
+}
+
+#[test]
 fn a_client_makes_a_new_session_once_a_second_at_most() {
     let mut line = met();
     line.now += 10 * SECOND;
