@@ -209,13 +209,7 @@ impl Session {
         if header.data_id != DataId::HEARTBEAT {
             return self.refuse(&origin, Status::SERVICE_OR_DATA_UNKNOWN, now);
         }
-        let beat = match data.decode_object::<Beat>() {
-            Ok(beat) => beat,
-            Err(error) => {
-                let text = self.fault_data(&error.to_string());
-                return self.respond(&origin, Status::CALLBACK_ERROR, &text, now);
-            }
-        };
+        let Some(beat) = self.decode_asked::<Beat>(data, &origin, now) else { return };
         if beat.session == *self.config.session {
             return self.echoed();
         }

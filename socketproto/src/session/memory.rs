@@ -7,6 +7,18 @@ use bytes::BytesMut;
 use crate::framing::Deframer;
 use crate::session::{Event, Session};
 
+/// Buffers above this are given back when they are empty.
+pub(super) const RETAINED: usize = 64 * 1024;
+
+/// Gives back the room of a buffer that is empty, where that is large.
+#[inline]
+pub(super) fn give_back(empty: &mut BytesMut) {
+    // What has been taken off is no part of the capacity any more, but it is still held.
+    if empty.try_reclaim(RETAINED + 1) {
+        *empty = BytesMut::new();
+    }
+}
+
 impl Session {
     /// Bytes held for the peer: being received, parked, kept for `receive`, unsent.
     pub(crate) fn held(&self) -> usize {

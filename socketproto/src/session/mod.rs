@@ -64,6 +64,7 @@ use crate::session::calls::{Asked, Calls};
 use crate::session::dispatch::Dispatch;
 use crate::session::heartbeat::Heartbeat;
 use crate::session::hello::Agreement;
+use crate::session::memory::give_back;
 use crate::session::pace::Pace;
 use crate::session::posts::Posts;
 use crate::session::records::Records;
@@ -89,8 +90,6 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 const CHANNEL_NAME_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a client that authenticates by itself waits for the whole exchange (protocol.md 5.1).
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(2);
-/// Buffers above this are given back when they are empty.
-const RETAINED: usize = 64 * 1024;
 
 /// An answer of the peer that is waited for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -527,10 +526,7 @@ impl Session {
             self.progress = Some(now);
         }
         if self.out.is_empty() {
-            // What has been sent is no part of the capacity any more, but it is still held.
-            if self.out.try_reclaim(RETAINED + 1) {
-                self.out = BytesMut::new();
-            }
+            give_back(&mut self.out);
         }
     }
 

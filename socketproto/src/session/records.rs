@@ -5,7 +5,7 @@ use bytes::{Buf, BufMut, BytesMut};
 use crate::fault::FloorCharBoundary;
 use crate::framing::{Framer, Framing};
 use crate::secure::{Channel, Kind, MAX_RECORD, Refused, TAG};
-use crate::session::RETAINED;
+use crate::session::memory::give_back;
 
 /// The most that one record's body has: one byte of the plaintext says what it is.
 const MAX_BODY: usize = MAX_RECORD - TAG - 1;
@@ -167,8 +167,8 @@ impl Records {
                 self.plain = plain;
             } else {
                 plain.clear();
-                // A large frame leaves room behind.
-                self.plain = if plain.try_reclaim(RETAINED + 1) { BytesMut::new() } else { plain };
+                give_back(&mut plain);
+                self.plain = plain;
             }
             return sealed;
         }
@@ -201,9 +201,7 @@ impl Records {
         self.begun = self.begun.saturating_sub(whole);
         if self.plain.len() == 1 {
             self.plain.clear();
-            if self.plain.try_reclaim(RETAINED + 1) {
-                self.plain = BytesMut::new();
-            }
+            give_back(&mut self.plain);
         }
         self.seal(&record, out)
     }

@@ -238,7 +238,8 @@ impl Session {
         }
     }
 
-    fn peer_left(&mut self, reason: String) {
+    /// The peer has ended its session, for this reason.
+    pub(super) fn peer_left(&mut self, reason: String) {
         self.close(match (self.config.serial, reason.is_empty()) {
             (true, _) => CloseReason::PeerLeft(reason),
             (false, true) => CloseReason::Peer,

@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use serde::de::DeserializeOwned;
 use tracing::{debug, warn};
 
 use crate::frame::Format;
@@ -13,6 +14,7 @@ use crate::session::budget::after;
 use crate::session::event::{CloseReason, Event, count};
 use crate::session::hello::{Cancel, Hello};
 use crate::session::receive::origin;
+use crate::session::requests::Origin;
 use crate::session::{Exchange, Role, Session};
 
 /// The longest channel name, in characters (protocol.md section 4).
@@ -178,18 +180,29 @@ impl Session {
         }
     }
 
+    /// The data of a request of the protocol's own; one whose data are none is told why.
+    pub(super) fn decode_asked<T: DeserializeOwned>(
+        &mut self,
+        data: &Json,
+        origin: &Origin,
+        now: Instant,
+    ) -> Option<T> {
+        match data.decode_object() {
+            Ok(asked) => Some(asked),
+            Err(error) => {
+                let text = self.fault_data(&error.to_string());
+                self.respond(origin, Status::CALLBACK_ERROR, &text, now);
+                None
+            }
+        }
+    }
+
     fn handle_hello_request(&mut self, header: &Header, data: &Json, format: Format, now: Instant) {
         let origin = origin(ServiceId::HELLO_RESPONSE, header, format);
         if header.data_id != DataId::HELLO {
             return self.refuse(&origin, Status::SERVICE_OR_DATA_UNKNOWN, now);
         }
-        let hello = match data.decode_object::<Hello>() {
-            Ok(hello) => hello,
-            Err(error) => {
-                let text = self.fault_data(&error.to_string());
-                return self.respond(&origin, Status::CALLBACK_ERROR, &text, now);
-            }
-        };
+        let Some(hello) = self.decode_asked::<Hello>(data, &origin, now) else { return };
         if hello.session == *self.config.session {
             return self.echoed();
         }

@@ -161,7 +161,7 @@ impl Session {
             }
             Some(Err(Refused)) => {
                 self.wrong_key(now);
-                self.refuse_handshake(&origin, "the client's secret is wrong, or its key id unknown", now);
+                self.refuse_handshake(&origin, NOT_PROVED, now);
             }
             None => self.close(CloseReason::Transport(NO_RANDOM.to_owned())),
         }
@@ -226,8 +226,7 @@ impl Session {
             Ok(Opened::Nothing) => return false,
             Ok(Opened::Piece) => {}
             Ok(Opened::Finished) => self.prove(now),
-            Ok(Opened::Close(reason)) if reason.is_empty() => self.close(CloseReason::Peer),
-            Ok(Opened::Close(reason)) => self.close(CloseReason::Said(reason)),
+            Ok(Opened::Close(reason)) => self.peer_left(reason),
             Err(Refused) => self.close(CloseReason::BadRecord),
         }
         true
@@ -263,6 +262,9 @@ impl Session {
 
 /// What a server says of a handshake that it does not even look into.
 const NOT_FIRST: &str = "a handshake that is malformed, or does not come first";
+
+/// What a server says of a handshake that does not open.
+pub(super) const NOT_PROVED: &str = "the client's secret is wrong, or its key id unknown";
 
 /// What a client says of a server that does not answer as one of this protocol.
 pub(super) const NO_SECURE_MODE: &str = "the peer does not know secure mode";

@@ -24,7 +24,7 @@ use crate::session::records::{Prefix, Records};
 use crate::session::rekey::{Candidate, SILENCE};
 use crate::session::requests::Origin;
 use crate::session::restart::wait_for_answer;
-use crate::session::secure::{HANDSHAKE_TIMEOUT, Handshake, NO_RANDOM, NO_SECURE_MODE};
+use crate::session::secure::{HANDSHAKE_TIMEOUT, Handshake, NO_RANDOM, NO_SECURE_MODE, NOT_PROVED};
 
 /// The least time between the begins of two attempts, and between two words of a server that a record does not open
 /// (protocol.md section 4).
@@ -211,11 +211,7 @@ impl Session {
                     // Beside a live session it need not be its peer that has tried.
                     self.wrong_key(now);
                 }
-                return self.refuse_in_clear(
-                    origin,
-                    "the client's secret is wrong, or its key id unknown",
-                    now,
-                );
+                return self.refuse_in_clear(origin, NOT_PROVED, now);
             }
             // The client tries again.
             None => return warn!("{NO_RANDOM}"),

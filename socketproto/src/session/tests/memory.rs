@@ -1,6 +1,7 @@
 //! What a session holds when it has nothing to do.
 
 use super::*;
+use crate::session::memory::RETAINED;
 
 /// Whether no more room is kept for what is to be sent than may be, be it in front of what is there.
 fn keeps_little(line: &mut Line) -> bool {
